@@ -1,0 +1,1 @@
+//! Real RocketMQ servers and clients for tests and the demo.

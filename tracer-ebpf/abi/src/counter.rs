@@ -1,0 +1,62 @@
+//! The kernel side's counters: one per-CPU array, indexed by [`Counter`].
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = $index:literal, $text:literal;)*) => {
+        /// Index of a counter in the kernel side's per-CPU array.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u32)]
+        pub enum Counter { $($(#[$doc])* $name = $index,)* }
+
+        impl Counter {
+            /// All counters, in the order of their index.
+            pub const ALL: &'static [Counter] = &[$(Counter::$name),*];
+
+            /// Stable name for logs, totals and metrics.
+            pub const fn name(self) -> &'static str {
+                match self { $(Counter::$name => $text,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections judged to be RocketMQ.
+    Judged = 0, "connections_judged";
+    /// Connections judged to be something else.
+    Foreign = 1, "connections_foreign";
+    /// Records put into the ring buffer.
+    Records = 2, "records";
+    /// Stream bytes that those records stand for.
+    Bytes = 3, "bytes";
+    /// Stream bytes that were copied into records.
+    CopiedBytes = 4, "copied_bytes";
+    /// Records that found the ring buffer full.
+    RingFull = 5, "ring_full";
+    /// Stream bytes lost because the ring buffer was full.
+    RingFullBytes = 6, "ring_full_bytes";
+    /// Operations of judged connections without a readable user buffer (io_uring, splice, sendfile, …).
+    NoBuffer = 7, "no_buffer";
+    /// Stream bytes of those operations, declared as ranges without bytes.
+    NoBufferBytes = 8, "no_buffer_bytes";
+    /// User memory that could not be read.
+    UserFault = 9, "user_fault";
+    /// Stream bytes behind such faults, declared as ranges without bytes.
+    UserFaultBytes = 10, "user_fault_bytes";
+    /// Operations that found no free scratch slot.
+    NoSlot = 11, "no_slot";
+    /// Stream bytes of those operations.
+    NoSlotBytes = 12, "no_slot_bytes";
+    /// Stream bytes over the limit of one call or of one iovec array, declared as ranges without bytes.
+    CallLimitBytes = 13, "call_limit_bytes";
+    /// Stream bytes that went past the hooks, found by a jump of the TCP sequence number.
+    SkippedBytes = 14, "skipped_bytes";
+    /// Operations on judged connections of processes that the filter denies.
+    Filtered = 15, "filtered";
+    /// Operations on sockets for which the kernel gave no storage.
+    NoStorage = 16, "no_storage";
+    /// Bytes of held prefixes that were given up before the connection was judged.
+    PrefixBytes = 17, "unjudged_bytes";
+}
+
+/// Number of counters.
+pub const COUNTERS: u32 = Counter::ALL.len() as u32;

@@ -1,0 +1,5 @@
+//! The entry points: which kernel event, and where its arguments are. Each is thin; the work is in
+//! [`crate::capture`].
+
+mod process;
+mod socktrace;

@@ -1,0 +1,85 @@
+//! Is this connection RocketMQ? Decided once, by the first bytes of an operation.
+
+use tracer_abi::{
+    Counter, Direction, JUDGE_TRIES, PREFIX, Role,
+    sniff::{Verdict, sniff},
+};
+
+use crate::{
+    counters::count,
+    socket::{Conn, verdict},
+    source::{Source, read_prefix, read_u32},
+};
+
+/// One operation of a connection that is not judged yet.
+pub(crate) struct Attempt {
+    pub(crate) direction: Direction,
+    pub(crate) source: Source,
+    /// Bytes that it moved.
+    pub(crate) length: u64,
+    /// Stream offset of its first byte.
+    pub(crate) offset: u64,
+    /// When it happened.
+    pub(crate) time_ns: u64,
+}
+
+/// Judges by this operation, together with the bytes held from those just before it. True: a frame starts with
+/// the held bytes, or with this operation where none are held. The held bytes are then still in the prefix.
+#[inline(always)]
+pub(crate) fn judge(conn: &mut Conn, op: &Attempt) -> bool {
+    let way = conn.way(op.direction);
+    let held = if way.held as usize <= PREFIX { way.held as usize } else { 0 };
+    let mut found = Verdict::Other;
+    if held != 0 {
+        let have = read_prefix(op.source, op.length, &mut way.prefix, held);
+        found = look(op, &way.prefix, have, held);
+        if found == Verdict::More && have as u64 == held as u64 + op.length {
+            way.held = have as u8;
+            return false;
+        }
+    }
+    if found == Verdict::Other {
+        // what was held is not the start of a frame: perhaps this operation is
+        count(Counter::PrefixBytes, held as u64);
+        way.held = 0;
+        let have = read_prefix(op.source, op.length, &mut way.prefix, 0);
+        found = look(op, &way.prefix, have, 0);
+        if found == Verdict::More && have as u64 == op.length {
+            way.held = have as u8;
+            way.held_since_ns = op.time_ns;
+            return false;
+        }
+    }
+    if found == Verdict::Frame {
+        conn.verdict = verdict::OURS;
+        count(Counter::Judged, 1);
+        return true;
+    }
+    give_up_or_wait(conn, op.offset == 0);
+    false
+}
+
+/// The rule, with the one look further into the operation that a binary header with a remark needs.
+#[inline(always)]
+fn look(op: &Attempt, prefix: &[u8; 2 * PREFIX], have: usize, held: usize) -> Verdict {
+    let Some(first) = prefix.first_chunk::<PREFIX>() else { return Verdict::Other };
+    match sniff(first, have) {
+        Verdict::FrameIf { at, value } => {
+            let at = u64::from(at).saturating_sub(held as u64);
+            if read_u32(op.source, op.length, at) == Some(value) { Verdict::Frame } else { Verdict::Other }
+        }
+        other => other,
+    }
+}
+
+/// Not a frame. A connection seen from its first byte is foreign at once; one that was open before may have been
+/// met in the middle of a frame, and the broker's end may start with a load balancer's PROXY header.
+#[inline(always)]
+fn give_up_or_wait(conn: &mut Conn, first: bool) {
+    conn.tries += 1;
+    let certain = first && conn.from_start != 0 && conn.role != Role::SERVER;
+    if certain || conn.tries >= JUDGE_TRIES {
+        conn.verdict = verdict::FOREIGN;
+        count(Counter::Foreign, 1);
+    }
+}

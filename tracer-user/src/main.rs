@@ -1,0 +1,2 @@
+//! rmqtrace
+fn main() {}
