@@ -1,11 +1,32 @@
 //! The header of a frame in both codecs: JSON (§1.2) and binary (§1.3).
+//!
+//! A header keeps its raw bytes. Remark and `extFields` are ranges in them: parsing copies nothing, and
+//! allocates only for more than [`INLINE_FIELDS`] fields. A JSON string is unescaped when it is asked for, and
+//! only if it has an escape in it. Text that is not UTF-8 comes with replacement characters.
+//!
+//! Limits: [`MAX_FIELDS`] fields, and the nesting bound of the JSON scanner.
 
-use std::borrow::Cow;
+mod binary;
+mod json;
+mod text;
+
+use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{Language, Malformed, RequestCode, ResponseCode};
+use self::text::Text;
+use super::{Language, Malformed, Properties, RequestCode, ResponseCode};
+
+/// Fields that need no allocation: what a send header of any known client has.
+const INLINE_FIELDS: usize = 18;
+/// Most `extFields` of one header.
+const MAX_FIELDS: usize = 256;
+
+type Fields = SmallVec<[(Text, Text); INLINE_FIELDS]>;
+
+/// Fields that [`fmt::Debug`] shows without their value (§2.1).
+const SECRETS: [&str; 3] = ["AccessKey", "Signature", "SecurityToken"];
 
 /// How a header is written; each frame says for itself (§1.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,8 +37,19 @@ pub enum Codec {
     Binary,
 }
 
+impl Codec {
+    /// The codec of a serialize type, byte 4 of a frame (§1.1).
+    pub fn from_wire(serialize_type: u8) -> Option<Codec> {
+        match serialize_type {
+            0 => Some(Codec::Json),
+            1 => Some(Codec::Binary),
+            _ => None,
+        }
+    }
+}
+
 /// A decoded header. Owns the raw bytes; fields are ranges in them, nothing is copied but escaped text.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq)]
 pub struct Header {
     raw: Bytes,
     /// Request code or response code, by bit 0 of `flag`.
@@ -31,22 +63,20 @@ pub struct Header {
     /// Bit 0 response, bit 1 one-way (§1.4).
     pub flag: i32,
     remark: Option<Text>,
-    fields: SmallVec<[(Text, Text); 18]>,
-}
-
-/// A range of `raw`, and whether JSON escapes are left in it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Text {
-    start: u32,
-    end: u32,
-    escaped: bool,
+    fields: Fields,
 }
 
 impl Header {
-    /// Decodes a header.
+    /// Decodes a header; `raw` is exactly its bytes, without the envelope.
+    ///
+    /// # Errors
+    /// [`Malformed`] where `raw` is no header of that codec, lacks `code`, `opaque` or `flag` (§1.8), or is
+    /// over the module's limits.
     pub fn parse(codec: Codec, raw: Bytes) -> Result<Header, Malformed> {
-        let _ = (codec, raw);
-        Err(Malformed { what: "header", at: 0 })
+        match codec {
+            Codec::Json => json::parse(raw),
+            Codec::Binary => binary::parse(raw),
+        }
     }
 
     /// Bit 0: this answers a request.
@@ -69,16 +99,15 @@ impl Header {
         ResponseCode(self.code)
     }
 
-    /// The remark, where there is one.
+    /// The remark, where there is one; Go and C++ always send one, mostly empty (§1.2).
     pub fn remark(&self) -> Option<Cow<'_, str>> {
-        self.remark.map(|t| self.text(t))
+        self.remark.map(|t| t.decode(&self.raw))
     }
 
-    /// A field of `extFields` by name; the last one where a name is repeated (§1.3). Empty values are `None`
-    /// in neither codec; numbers and booleans come as text.
+    /// A field of `extFields` by name; the last one where a name is repeated (§1.3). An empty value is an
+    /// empty text in both codecs; numbers and booleans come as they are written. JSON's `null` is no field.
     pub fn field(&self, name: &str) -> Option<Cow<'_, str>> {
-        let _ = name;
-        None
+        self.find(name).map(|t| t.decode(&self.raw))
     }
 
     /// A field as a whole number.
@@ -86,8 +115,51 @@ impl Header {
         self.field(name)?.trim().parse().ok()
     }
 
-    fn text(&self, text: Text) -> Cow<'_, str> {
-        let _ = (text.start, text.end, text.escaped, &self.raw, &self.fields);
-        Cow::Borrowed("")
+    /// A field as Java reads a boolean: `true` in any case, else `false`. `None` where there is no such field.
+    pub fn bool(&self, name: &str) -> Option<bool> {
+        self.field(name).map(|v| v.eq_ignore_ascii_case("true"))
+    }
+
+    /// All fields in the order of the wire, repeated ones too.
+    pub fn fields(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        self.fields.iter().map(|(k, v)| (k.decode(&self.raw), v.decode(&self.raw)))
+    }
+
+    /// The message properties of a send: field `i` of the short form, `properties` of the long one (§2.2).
+    /// Shares the header's bytes where they hold no escape.
+    pub fn properties(&self) -> Option<Properties> {
+        let text = self.find("i").or_else(|| self.find("properties"))?;
+        Some(Properties(text.bytes(&self.raw)))
+    }
+
+    fn find(&self, name: &str) -> Option<Text> {
+        self.fields.iter().rev().find(|(key, _)| key.is(&self.raw, name)).map(|(_, value)| *value)
     }
 }
+
+/// Credentials are not shown.
+impl fmt::Debug for Header {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Shown<'a>(&'a Header);
+        impl fmt::Debug for Shown<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let hidden = |key: &str| SECRETS.iter().any(|s| s.eq_ignore_ascii_case(key));
+                f.debug_map()
+                    .entries(self.0.fields().map(|(k, v)| if hidden(&k) { (k, "…".into()) } else { (k, v) }))
+                    .finish()
+            }
+        }
+        f.debug_struct("Header")
+            .field("code", &self.code)
+            .field("language", &self.language)
+            .field("version", &self.version)
+            .field("opaque", &self.opaque)
+            .field("flag", &self.flag)
+            .field("remark", &self.remark())
+            .field("fields", &Shown(self))
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

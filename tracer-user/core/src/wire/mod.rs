@@ -7,6 +7,7 @@ pub mod frame;
 pub mod header;
 pub mod heartbeat;
 pub mod message;
+mod parse;
 pub mod property;
 
 pub use code::{Language, RequestCode, ResponseCode, version_text};

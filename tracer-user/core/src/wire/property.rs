@@ -1,6 +1,14 @@
 //! Message properties: `name 0x01 value 0x02 …` (§3.1).
+//!
+//! Read as Java reads them: an entry without name or value is no entry, a value may itself contain 0x01, the
+//! last 0x02 may be missing, and of a repeated name the last value counts.
 
 use bytes::Bytes;
+
+/// Between a name and its value.
+const NAME_END: u8 = 1;
+/// Behind a value.
+const VALUE_END: u8 = 2;
 
 /// The raw properties of a message. Values are looked up, not copied into a map.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -10,18 +18,78 @@ impl Properties {
     /// The value of a property; the last one where a name is repeated, as Java reads it. `None` where the
     /// value is empty or not UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let _ = name;
-        None
+        let found = self.0.rsplit(is_value_end).filter_map(entry).find(|(key, _)| *key == name.as_bytes());
+        std::str::from_utf8(found?.1).ok()
     }
 
     /// The first value of a repeated name: for a stored batch message its own UNIQ_KEY (§3.4).
     pub fn first(&self, name: &str) -> Option<&str> {
-        let _ = name;
-        None
+        let found = self.0.split(is_value_end).filter_map(entry).find(|(key, _)| *key == name.as_bytes());
+        std::str::from_utf8(found?.1).ok()
+    }
+
+    /// Like [`Properties::get`], without regard to case: names of trace context differ by propagator (§3.2).
+    pub fn get_ignore_case(&self, name: &str) -> Option<&str> {
+        let same = |key: &[u8]| key.eq_ignore_ascii_case(name.as_bytes());
+        let found = self.0.rsplit(is_value_end).filter_map(entry).find(|(key, _)| same(key));
+        std::str::from_utf8(found?.1).ok()
     }
 
     /// All well-formed entries, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        std::iter::empty()
+        let text = |(key, value)| Some((std::str::from_utf8(key).ok()?, std::str::from_utf8(value).ok()?));
+        self.0.split(is_value_end).filter_map(entry).filter_map(text)
+    }
+}
+
+fn is_value_end(b: &u8) -> bool {
+    *b == VALUE_END
+}
+
+fn entry(raw: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = raw.iter().position(|b| *b == NAME_END)?;
+    let (name, value) = (raw.get(..at)?, raw.get(at + 1..)?);
+    (!name.is_empty() && !value.is_empty()).then_some((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn properties(raw: &'static [u8]) -> Properties {
+        Properties(Bytes::from_static(raw))
+    }
+
+    #[test]
+    fn rules_of_the_java_parser() {
+        let p = properties(b"a\x011\x02\x01no name\x02no value\x01\x02plain\x02b\x01x\x01y\x02\x02a\x012");
+        assert_eq!(p.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "x\u{1}y"), ("a", "2")]);
+        assert_eq!((p.get("a"), p.first("a")), (Some("2"), Some("1")));
+        for absent in ["", "no value", "plain", "c"] {
+            assert_eq!(p.get(absent), None, "{absent}");
+            assert_eq!(p.first(absent), None, "{absent}");
+        }
+    }
+
+    #[test]
+    fn trailing_separator_is_optional() {
+        for raw in [&b"a\x011\x02b\x012"[..], b"a\x011\x02b\x012\x02"] {
+            assert_eq!(properties(raw).iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+        }
+        assert_eq!(properties(b"").iter().count(), 0);
+    }
+
+    #[test]
+    fn names_without_regard_to_case() {
+        let p = properties(b"TraceParent\x0100-a\x02traceparent\x0100-b\x02");
+        assert_eq!(p.get_ignore_case("TRACEPARENT"), Some("00-b"));
+        assert_eq!(p.get("TraceParent"), Some("00-a"));
+    }
+
+    #[test]
+    fn not_utf8() {
+        let p = properties(b"a\x01ok\x02a\x01\xff\x02b\x01ok");
+        assert_eq!(p.get("a"), None, "the last one counts");
+        assert_eq!(p.iter().collect::<Vec<_>>(), [("a", "ok"), ("b", "ok")]);
     }
 }
