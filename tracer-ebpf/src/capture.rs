@@ -68,7 +68,11 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
     let before = conn.way(direction).end;
     let offset = conn.way(direction).advance(sk, direction, length);
     let skipped = offset.saturating_sub(before);
-    let elapsed = if direction == Direction::SEND && start_ns != 0 { time_ns - start_ns } else { 0 };
+    let elapsed = if direction == Direction::SEND && start_ns != 0 {
+        time_ns - start_ns
+    } else {
+        0
+    };
     let header = Header {
         kind: Kind::DATA,
         direction,
@@ -78,11 +82,22 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
         time_ns,
         offset,
         original: 0,
-        elapsed_ns: if elapsed < u64::from(u32::MAX) { elapsed as u32 } else { u32::MAX },
+        elapsed_ns: if elapsed < u64::from(u32::MAX) {
+            elapsed as u32
+        } else {
+            u32::MAX
+        },
         tgid,
         tid,
     };
-    let source = if readable { Source::of_syscall() } else { Source { address: 0, vectors: 0 } };
+    let source = if readable {
+        Source::of_syscall()
+    } else {
+        Source {
+            address: 0,
+            vectors: 0,
+        }
+    };
     if conn.verdict == verdict::OPEN {
         if skipped != 0 {
             conn.way(direction).held = 0;
@@ -91,7 +106,16 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
             conn.way(direction).held = 0;
             return;
         }
-        if !judge(conn, &Attempt { direction, source, length, offset, time_ns }) {
+        if !judge(
+            conn,
+            &Attempt {
+                direction,
+                source,
+                length,
+                offset,
+                time_ns,
+            },
+        ) {
             return;
         }
     } else if skipped != 0 {
@@ -115,14 +139,35 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
 fn announce(conn: &mut Conn, sk: *mut c_void, header: Header) {
     filter::remember(header.tgid);
     emit::open(conn, sk, header);
-    debug!(&(), "connection {} of process {} judged", header.cookie, header.tgid);
+    debug!(
+        &(),
+        "connection {} of process {} judged", header.cookie, header.tgid
+    );
     let cookie = conn.cookie;
-    let sent_end = if header.direction == Direction::SEND { header.offset } else { conn.sent.end };
-    let received_end = if header.direction == Direction::RECV { header.offset } else { conn.received.end };
+    let sent_end = if header.direction == Direction::SEND {
+        header.offset
+    } else {
+        conn.sent.end
+    };
+    let received_end = if header.direction == Direction::RECV {
+        header.offset
+    } else {
+        conn.received.end
+    };
     let sent = &mut conn.sent;
-    emit::held(cookie, Direction::SEND, sent, sent_end.saturating_sub(u64::from(sent.held)));
+    emit::held(
+        cookie,
+        Direction::SEND,
+        sent,
+        sent_end.saturating_sub(u64::from(sent.held)),
+    );
     let received = &mut conn.received;
-    emit::held(cookie, Direction::RECV, received, received_end.saturating_sub(u64::from(received.held)));
+    emit::held(
+        cookie,
+        Direction::RECV,
+        received,
+        received_end.saturating_sub(u64::from(received.held)),
+    );
 }
 
 /// A socket goes away.

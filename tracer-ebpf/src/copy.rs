@@ -50,10 +50,21 @@ pub(crate) fn copy(source: Source, length: u64, header: Header) {
     let steps = (CALL_BYTES / CHUNK + 1) as u64 + source.vectors;
     // SAFETY: `step` has the signature that the helper calls; the context outlives the loop.
     unsafe { bpf_loop(steps as u32, step as *mut c_void, (&raw mut index).cast(), 0) };
-    let copied = wanted - if slot.cursor.left < wanted { slot.cursor.left } else { wanted };
+    let copied = wanted
+        - if slot.cursor.left < wanted {
+            slot.cursor.left
+        } else {
+            wanted
+        };
     if copied < length {
         count(Counter::CallLimitBytes, length - copied);
-        emit::range(Header { offset: header.offset + copied, ..header }, length - copied);
+        emit::range(
+            Header {
+                offset: header.offset + copied,
+                ..header
+            },
+            length - copied,
+        );
     }
     scratch::release(index);
 }
@@ -61,7 +72,9 @@ pub(crate) fn copy(source: Source, length: u64, header: Header) {
 /// One turn of the loop: one chunk of one segment. Returns 1 to stop.
 unsafe extern "C" fn step(_turn: u32, context: *mut c_void) -> i64 {
     // SAFETY: the context is the slot's index on the stack of `copy`.
-    let Some(slot) = scratch::slot(unsafe { *context.cast::<u32>() }) else { return 1 };
+    let Some(slot) = scratch::slot(unsafe { *context.cast::<u32>() }) else {
+        return 1;
+    };
     let cursor = &mut slot.cursor;
     if cursor.left == 0 {
         return 1;
@@ -70,7 +83,9 @@ unsafe extern "C" fn step(_turn: u32, context: *mut c_void) -> i64 {
         if cursor.vectors == 0 {
             return 1;
         }
-        let Some(Vector { base, length }) = read_pair(cursor.vector) else { return 1 };
+        let Some(Vector { base, length }) = read_pair(cursor.vector) else {
+            return 1;
+        };
         cursor.vector += 16;
         cursor.vectors -= 1;
         cursor.base = base;
@@ -79,9 +94,15 @@ unsafe extern "C" fn step(_turn: u32, context: *mut c_void) -> i64 {
             return 0;
         }
     }
-    let n = if cursor.segment < CHUNK as u64 { cursor.segment as usize } else { CHUNK };
+    let n = if cursor.segment < CHUNK as u64 {
+        cursor.segment as usize
+    } else {
+        CHUNK
+    };
     // VERIFIER: the bound must be visible right before the call.
-    let Some(target) = slot.data.get_mut(..n) else { return 1 };
+    let Some(target) = slot.data.get_mut(..n) else {
+        return 1;
+    };
     // SAFETY: the helper checks the user address.
     let copied = unsafe { bpf_probe_read_user_buf(cursor.base as *const u8, target) }.is_ok();
     cursor.base += n as u64;

@@ -8,13 +8,15 @@ use aya_ebpf::{
     helpers::generated::{bpf_ringbuf_output, bpf_ringbuf_query},
     macros::btf_map,
 };
-use tracer_abi::{CHUNK, Close, Counter, Direction, Header, Kind, Open, PREFIX, Process, RING_BYTES, record::HEADER};
+use tracer_abi::{
+    CHUNK, Close, Counter, Direction, Header, Kind, Open, PREFIX, Process, RING_BYTES, record::HEADER,
+};
 
 use crate::{
     counters::count,
     kernel::{
-        NET_INUM, SKC_DADDR, SKC_DPORT, SKC_FAMILY, SKC_NET, SKC_NUM, SKC_RCV_SADDR, SKC_V6_DADDR, SKC_V6_RCV_SADDR,
-        current, member,
+        NET_INUM, SKC_DADDR, SKC_DPORT, SKC_FAMILY, SKC_NET, SKC_NUM, SKC_RCV_SADDR, SKC_V6_DADDR,
+        SKC_V6_RCV_SADDR, current, member,
     },
     scratch::Slot,
     socket::{Conn, IPV4, Way},
@@ -37,7 +39,11 @@ fn wake() -> u64 {
     const BPF_RB_FORCE_WAKEUP: u64 = 2;
     // SAFETY: a map pointer and a constant.
     let pending = unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), BPF_RB_AVAIL_DATA) };
-    if pending >= WAKE_BYTES.load() { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP }
+    if pending >= WAKE_BYTES.load() {
+        BPF_RB_FORCE_WAKEUP
+    } else {
+        BPF_RB_NO_WAKEUP
+    }
 }
 
 /// A record whose size is known to the compiler.
@@ -60,7 +66,11 @@ pub(crate) fn slot(slot: &mut Slot) {
     let captured = slot.header.captured as usize;
     let size = HEADER + captured;
     // VERIFIER: the bound must be visible right before the call.
-    let size = if size > HEADER + CHUNK { HEADER + CHUNK } else { size };
+    let size = if size > HEADER + CHUNK {
+        HEADER + CHUNK
+    } else {
+        size
+    };
     let map = (&raw const EVENTS).cast_mut().cast::<c_void>();
     // SAFETY: header and data are neighbours in one map value of at least `size` bytes.
     let failed = unsafe { bpf_ringbuf_output(map, (&raw mut slot.header).cast(), size as u64, wake()) } != 0;
@@ -78,7 +88,11 @@ pub(crate) fn slot(slot: &mut Slot) {
 #[inline(always)]
 pub(crate) fn range(mut header: Header, length: u64) {
     header.captured = 0;
-    header.original = if length < u64::from(u32::MAX) { length as u32 } else { u32::MAX };
+    header.original = if length < u64::from(u32::MAX) {
+        length as u32
+    } else {
+        u32::MAX
+    };
     if put(header) {
         count(Counter::Bytes, length);
     } else {
@@ -139,7 +153,13 @@ pub(crate) fn open(conn: &Conn, sk: *const c_void, header: Header) {
     let net: u64 = member(sk, &SKC_NET).unwrap_or(0);
     let remote_port: u16 = member(sk, &SKC_DPORT).unwrap_or(0);
     put(Open {
-        header: Header { kind: Kind::OPEN, captured: 0, original: 0, elapsed_ns: 0, ..header },
+        header: Header {
+            kind: Kind::OPEN,
+            captured: 0,
+            original: 0,
+            elapsed_ns: 0,
+            ..header
+        },
         local_addr: local,
         remote_addr: remote,
         netns: member(net as *const c_void, &NET_INUM).unwrap_or(0),
@@ -165,7 +185,11 @@ pub(crate) fn close(conn: &Conn, time_ns: u64) {
 /// Tells that a process ended or runs another program.
 #[inline(always)]
 pub(crate) fn process(tgid: u32, time_ns: u64, ended: bool) {
-    put(Process { header: plain(Kind::PROCESS, 0, time_ns, tgid), ended: ended.into(), reserved: 0 });
+    put(Process {
+        header: plain(Kind::PROCESS, 0, time_ns, tgid),
+        ended: ended.into(),
+        reserved: 0,
+    });
 }
 
 #[inline(always)]

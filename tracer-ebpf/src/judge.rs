@@ -28,7 +28,11 @@ pub(crate) struct Attempt {
 #[inline(always)]
 pub(crate) fn judge(conn: &mut Conn, op: &Attempt) -> bool {
     let way = conn.way(op.direction);
-    let held = if way.held as usize <= PREFIX { way.held as usize } else { 0 };
+    let held = if way.held as usize <= PREFIX {
+        way.held as usize
+    } else {
+        0
+    };
     let mut found = Verdict::Other;
     if held != 0 {
         let have = read_prefix(op.source, op.length, &mut way.prefix, held);
@@ -62,11 +66,17 @@ pub(crate) fn judge(conn: &mut Conn, op: &Attempt) -> bool {
 /// The rule, with the one look further into the operation that a binary header with a remark needs.
 #[inline(always)]
 fn look(op: &Attempt, prefix: &[u8; 2 * PREFIX], have: usize, held: usize) -> Verdict {
-    let Some(first) = prefix.first_chunk::<PREFIX>() else { return Verdict::Other };
+    let Some(first) = prefix.first_chunk::<PREFIX>() else {
+        return Verdict::Other;
+    };
     match sniff(first, have) {
         Verdict::FrameIf { at, value } => {
             let at = u64::from(at).saturating_sub(held as u64);
-            if read_u32(op.source, op.length, at) == Some(value) { Verdict::Frame } else { Verdict::Other }
+            if read_u32(op.source, op.length, at) == Some(value) {
+                Verdict::Frame
+            } else {
+                Verdict::Other
+            }
         }
         other => other,
     }

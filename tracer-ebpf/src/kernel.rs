@@ -7,7 +7,9 @@ use aya_ebpf::{
     Global,
     helpers::{
         bpf_probe_read_kernel,
-        generated::{bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_task_pt_regs},
+        generated::{
+            bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_task_pt_regs,
+        },
     },
 };
 
@@ -133,8 +135,16 @@ pub(crate) mod arch {
     const USER_CS: u64 = 0x33;
 
     pub(super) fn syscall(regs: &Regs) -> Syscall {
-        let number = if regs.cs & 0xffff == USER_CS { regs.orig_ax } else { u64::MAX };
-        Syscall { number, second: regs.si, third: regs.dx }
+        let number = if regs.cs & 0xffff == USER_CS {
+            regs.orig_ax
+        } else {
+            u64::MAX
+        };
+        Syscall {
+            number,
+            second: regs.si,
+            third: regs.dx,
+        }
     }
 
     pub(crate) const READ: u64 = 0;
@@ -167,8 +177,16 @@ pub(crate) mod arch {
     const MODE32: u64 = 0x10;
 
     pub(super) fn syscall(regs: &Regs) -> Syscall {
-        let number = if regs.pstate & MODE32 == 0 { regs.syscallno as u64 } else { u64::MAX };
-        Syscall { number, second: regs.x[1], third: regs.x[2] }
+        let number = if regs.pstate & MODE32 == 0 {
+            regs.syscallno as u64
+        } else {
+            u64::MAX
+        };
+        Syscall {
+            number,
+            second: regs.x[1],
+            third: regs.x[2],
+        }
     }
 
     pub(crate) const READ: u64 = 63;

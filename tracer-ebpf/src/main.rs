@@ -9,7 +9,10 @@
 //! Everything only reads. On any target but bpf this is an empty program, so that plain `cargo build`, `clippy`
 //! and `test` of the workspace need no eBPF toolchain and still check this code.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
-#![cfg_attr(not(target_arch = "bpf"), allow(dead_code, reason = "entry points exist only on bpf"))]
+#![cfg_attr(
+    not(target_arch = "bpf"),
+    allow(dead_code, reason = "entry points exist only on bpf")
+)]
 
 mod capture;
 mod copy;

@@ -122,7 +122,11 @@ impl Conn {
     /// The state of one direction.
     #[inline(always)]
     pub(crate) fn way(&mut self, direction: Direction) -> &mut Way {
-        if direction == Direction::SEND { &mut self.sent } else { &mut self.received }
+        if direction == Direction::SEND {
+            &mut self.sent
+        } else {
+            &mut self.received
+        }
     }
 
     /// Fills in the socket's cookie at first use.
@@ -148,7 +152,11 @@ impl Way {
     #[inline(always)]
     pub(crate) fn advance(&mut self, sk: *const c_void, direction: Direction, length: u64) -> u64 {
         let seq = sequence(sk, direction);
-        let moved = if self.known == 0 { length } else { u64::from(seq.wrapping_sub(self.seq)) };
+        let moved = if self.known == 0 {
+            length
+        } else {
+            u64::from(seq.wrapping_sub(self.seq))
+        };
         self.known = 1;
         self.seq = seq;
         self.end += moved;
@@ -159,7 +167,11 @@ impl Way {
 /// The sequence number behind the last byte that the process wrote or read.
 #[inline(always)]
 fn sequence(sk: *const c_void, direction: Direction) -> u32 {
-    let offset = if direction == Direction::SEND { &WRITE_SEQ } else { &COPIED_SEQ };
+    let offset = if direction == Direction::SEND {
+        &WRITE_SEQ
+    } else {
+        &COPIED_SEQ
+    };
     // `struct sock` is the start of `struct tcp_sock`
     member(sk, offset).unwrap_or(0)
 }

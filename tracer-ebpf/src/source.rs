@@ -27,17 +27,23 @@ pub(crate) struct Vector {
 }
 
 impl Source {
-    const NONE: Source = Source { address: 0, vectors: 0 };
+    const NONE: Source = Source {
+        address: 0,
+        vectors: 0,
+    };
 
     /// From the registers of the running system call. Calls that are not listed (`sendfile`, `splice`,
     /// `io_uring_enter`, …) move bytes that no register points to.
     #[inline(always)]
     pub(crate) fn of_syscall() -> Source {
-        let Some(call) = Syscall::current() else { return Source::NONE };
+        let Some(call) = Syscall::current() else {
+            return Source::NONE;
+        };
         match call.number {
-            arch::READ | arch::WRITE | arch::SENDTO | arch::RECVFROM => {
-                Source { address: call.second, vectors: 0 }
-            }
+            arch::READ | arch::WRITE | arch::SENDTO | arch::RECVFROM => Source {
+                address: call.second,
+                vectors: 0,
+            },
             arch::READV | arch::WRITEV => Source::vectors(call.second, call.third),
             arch::SENDMSG | arch::RECVMSG => {
                 // struct user_msghdr: msg_iov at 16, msg_iovlen at 24 (ABI)
@@ -54,7 +60,11 @@ impl Source {
     fn vectors(address: u64, count: u64) -> Source {
         // the kernel refuses more than UIO_MAXIOV
         let vectors = if count < IOVECS { count } else { IOVECS };
-        if vectors == 0 { Source::NONE } else { Source { address, vectors } }
+        if vectors == 0 {
+            Source::NONE
+        } else {
+            Source { address, vectors }
+        }
     }
 }
 
@@ -82,16 +92,25 @@ pub(crate) fn read_prefix(source: Source, length: u64, into: &mut [u8; 2 * PREFI
     // VERIFIER: a constant bound. Clients that gather write a frame from three segments (head, header, body).
     while i < 4 && have < PREFIX && left != 0 {
         let segment = if source.vectors == 0 {
-            Vector { base: source.address, length: left }
+            Vector {
+                base: source.address,
+                length: left,
+            }
         } else if i < source.vectors {
-            let Some(vector) = read_pair(source.address + i * 16) else { return have };
+            let Some(vector) = read_pair(source.address + i * 16) else {
+                return have;
+            };
             vector
         } else {
             return have;
         };
         i += 1;
         let room = (PREFIX - have) as u64;
-        let n = if segment.length < left { segment.length } else { left };
+        let n = if segment.length < left {
+            segment.length
+        } else {
+            left
+        };
         let n = if n < room { n } else { room } as usize;
         if n == 0 {
             continue;
@@ -100,7 +119,9 @@ pub(crate) fn read_prefix(source: Source, length: u64, into: &mut [u8; 2 * PREFI
         if have > PREFIX || n > PREFIX {
             return have;
         }
-        let Some(target) = into.get_mut(have..have + n) else { return have };
+        let Some(target) = into.get_mut(have..have + n) else {
+            return have;
+        };
         // SAFETY: the helper checks the user address.
         if unsafe { bpf_probe_read_user_buf(segment.base as *const u8, target) }.is_err() {
             count(Counter::UserFault, 1);

@@ -47,7 +47,11 @@ pub fn sniff(b: &[u8; PREFIX], n: usize) -> Verdict {
     if header > length - 4 {
         return Verdict::Other;
     }
-    if b[4] == 0 { sniff_json(b, n, header) } else { sniff_binary(b, n, header) }
+    if b[4] == 0 {
+        sniff_json(b, n, header)
+    } else {
+        sniff_binary(b, n, header)
+    }
 }
 
 /// `{"` and then a lower-case key, as every known client writes its header object (§1.8).
@@ -60,7 +64,11 @@ fn sniff_json(b: &[u8; PREFIX], n: usize, header: u32) -> Verdict {
         return Verdict::More;
     }
     let key = b[10].is_ascii_lowercase() && b[11].is_ascii_lowercase();
-    if b[8] == b'{' && b[9] == b'"' && key { Verdict::Frame } else { Verdict::Other }
+    if b[8] == b'{' && b[9] == b'"' && key {
+        Verdict::Frame
+    } else {
+        Verdict::Other
+    }
 }
 
 /// The length identity `H == 21 + R + E` (§1.3), language, version and flag in range.
@@ -79,8 +87,15 @@ fn sniff_binary(b: &[u8; PREFIX], n: usize, header: u32) -> Verdict {
         return Verdict::Other;
     }
     if remark != 0 {
-        return Verdict::FrameIf { at: 25 + remark, value: header - 21 - remark };
+        return Verdict::FrameIf {
+            at: 25 + remark,
+            value: header - 21 - remark,
+        };
     }
     let ext = u32::from_be_bytes([b[25], b[26], b[27], b[28]]);
-    if header == 21 + ext { Verdict::Frame } else { Verdict::Other }
+    if header == 21 + ext {
+        Verdict::Frame
+    } else {
+        Verdict::Other
+    }
 }

@@ -87,7 +87,9 @@ pub(crate) fn connection_state(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn established(sk: *mut c_void, role: Role) {
-    let Some(conn) = socket::get_or_create(sk) else { return };
+    let Some(conn) = socket::get_or_create(sk) else {
+        return;
+    };
     conn.role = role;
     conn.from_start = 1;
     conn.sent.begin(sk, Direction::SEND);

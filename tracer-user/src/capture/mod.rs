@@ -1,0 +1,208 @@
+//! The live source: loads the kernel side, attaches it, reads its ring buffer. aya types stay in here.
+
+mod btf;
+mod error;
+mod info;
+mod object;
+mod offsets;
+mod programs;
+
+use std::{
+    os::fd::{AsFd, AsRawFd},
+    time::Duration,
+};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
+};
+use tokio::io::{Interest, unix::AsyncFd};
+use tracer_abi::{Counter, SLOTS_PER_CPU, filter};
+
+pub use error::CaptureError;
+pub use info::kernel_release;
+pub use programs::{Attached, Hooks};
+
+/// How to capture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureConfig {
+    /// Size of the ring buffer in bytes: a power of two, at least 64 KiB.
+    pub ring_bytes: u32,
+    /// Let the kernel side write its rare diagnostics to the log.
+    pub kernel_log: bool,
+}
+
+impl Default for CaptureConfig {
+    fn default() -> CaptureConfig {
+        CaptureConfig { ring_bytes: tracer_abi::RING_BYTES as u32, kernel_log: false }
+    }
+}
+
+/// A running capture. Dropping it detaches everything.
+pub struct Capture {
+    ebpf: Ebpf,
+    hooks: Hooks,
+    ring: AsyncFd<RingBuf<MapData>>,
+    counters: PerCpuArray<MapData, u64>,
+    processes: HashMap<MapData, u32, u32>,
+    kernel_log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
+    /// Turns of [`Capture::wait`] without a record.
+    quiet: u32,
+}
+
+/// Every this often the ring is looked at while records come; the kernel side wakes the reader only when much is
+/// pending.
+const BUSY_POLL: Duration = Duration::from_millis(20);
+/// The same while nothing comes.
+const IDLE_POLL: Duration = Duration::from_millis(100);
+/// Turns without a record after which nothing is said to come.
+const QUIET_TURNS: u32 = 50;
+/// Most pending bytes at which the reader is not woken yet.
+const WAKE_BYTES: u64 = 1 << 20;
+
+impl Capture {
+    /// Loads and attaches the kernel side. `denied` are processes to leave alone from the start; this process is
+    /// always one of them.
+    pub fn start(config: &CaptureConfig, denied: &[u32]) -> Result<Capture, CaptureError> {
+        let size = config.ring_bytes;
+        if !size.is_power_of_two() || !(64 << 10..=1 << 30).contains(&size) {
+            return Err(CaptureError::RingBytes(size));
+        }
+        let (mut ebpf, btf) = load(config)?;
+        let mut processes = HashMap::try_from(take(&mut ebpf, "PROCESSES")?).map_err(|_| CaptureError::Map("PROCESSES"))?;
+        for &tgid in denied.iter().chain([&std::process::id()]) {
+            processes.insert(tgid, filter::DENY, 0).map_err(|_| CaptureError::Map("PROCESSES"))?;
+        }
+        let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(|_| CaptureError::Map("EVENTS"))?;
+        let ring = AsyncFd::try_with_interest(ring, Interest::READABLE).map_err(|e| CaptureError::Ring(e.into()))?;
+        let counters = take(&mut ebpf, "COUNTERS")?;
+        let counters = PerCpuArray::try_from(counters).map_err(|_| CaptureError::Map("COUNTERS"))?;
+        let kernel_log = if config.kernel_log { aya_log::EbpfLogger::init(&mut ebpf).ok() } else { None };
+        let hooks = programs::attach_socktrace(&mut ebpf, &btf)?;
+        Ok(Capture { ebpf, hooks, ring, counters, processes, kernel_log, quiet: 0 })
+    }
+
+    /// What is attached.
+    pub fn hooks(&self) -> &Hooks {
+        &self.hooks
+    }
+
+    /// Waits until there may be something to read: the kernel side says that much is pending, or a moment passed.
+    pub async fn wait(&mut self) {
+        let poll = if self.quiet < QUIET_TURNS { BUSY_POLL } else { IDLE_POLL };
+        // an error would mean that the reactor is shutting down; then time alone drives the reading
+        if let Ok(Ok(mut ready)) = tokio::time::timeout(poll, self.ring.readable_mut()).await {
+            ready.clear_ready();
+        }
+    }
+
+    /// Gives the pending records, at most `most`, to `each`. Returns how many there were.
+    pub fn drain(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> usize {
+        let ring = self.ring.get_mut();
+        let mut n = 0;
+        while n < most
+            && let Some(record) = ring.next()
+        {
+            each(&record);
+            n += 1;
+        }
+        self.quiet = if n == 0 { self.quiet.saturating_add(1) } else { 0 };
+        if let Some(log) = &mut self.kernel_log {
+            log.flush();
+        }
+        n
+    }
+
+    /// Captures this process from now on, whatever is said of it elsewhere.
+    pub fn allow(&mut self, tgid: u32) {
+        self.verdict(tgid, filter::ALLOW);
+    }
+
+    /// Leaves this process alone from now on, until it runs another program.
+    pub fn deny(&mut self, tgid: u32) {
+        self.verdict(tgid, filter::DENY);
+    }
+
+    fn verdict(&mut self, tgid: u32, verdict: u32) {
+        // a full map: the records are dropped here instead of in the kernel, which only costs more
+        let _ = self.processes.insert(tgid, verdict, 0);
+    }
+
+    /// The kernel side's counters, summed over CPUs, and `recursion_misses` over all programs.
+    pub fn counters(&self) -> KernelCounters {
+        let value = |counter: &Counter| {
+            let per_cpu = self.counters.get(&(*counter as u32), 0);
+            per_cpu.map_or(0, |values| values.iter().sum())
+        };
+        let values = Counter::ALL.iter().map(|c| (*c, value(c))).collect();
+        let misses = self.hooks.attached.iter().filter_map(|hook| {
+            let info = self.ebpf.program(hook.program)?.info().ok()?;
+            info::recursion_misses(info.fd().ok()?.as_fd())
+        });
+        KernelCounters { values, recursion_misses: misses.sum() }
+    }
+
+    /// The ring buffer's file descriptor, for diagnostics.
+    pub fn ring_fd(&self) -> i32 {
+        self.ring.as_raw_fd()
+    }
+}
+
+/// A reading of the kernel side's counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelCounters {
+    /// One value for each [`Counter`], in its order.
+    pub values: Vec<(Counter, u64)>,
+    /// Runs of a program that the kernel skipped.
+    pub recursion_misses: u64,
+}
+
+impl KernelCounters {
+    /// One counter's value.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values.iter().find(|(c, _)| *c == counter).map_or(0, |(_, v)| *v)
+    }
+}
+
+/// Reads the kernel's types, sets the object's globals and sizes, creates the maps.
+fn load(config: &CaptureConfig) -> Result<(Ebpf, Btf), CaptureError> {
+    let types = std::fs::read("/sys/kernel/btf/vmlinux").map_err(|source| CaptureError::NoBtf { source })?;
+    let offsets = offsets::resolve(&types)?;
+    let btf = Btf::parse(&types, aya::Endianness::default()).map_err(aya::EbpfError::BtfError)?;
+    drop(types);
+    let object = object::bytes()?;
+    let cpus = aya::util::nr_cpus().map_err(|(_, source)| CaptureError::NoBtf { source })? as u32;
+    let wake = WAKE_BYTES.min(u64::from(config.ring_bytes) / 8);
+    let log_level: u8 = if config.kernel_log { aya_log::Level::Debug as u8 } else { 0 };
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(&btf)).verifier_log_level(VerifierLogLevel::STATS);
+    for (global, value) in &offsets {
+        loader.override_global(global, value, true);
+    }
+    loader.override_global("WAKE_BYTES", &wake, true);
+    loader.override_global(aya_log::LEVEL, &log_level, false);
+    loader.map_max_entries("EVENTS", config.ring_bytes);
+    loader.map_max_entries("SCRATCH", cpus * SLOTS_PER_CPU);
+    let ebpf = loader.load(&object).map_err(|error| match denied(&error) {
+        Some(what) => CaptureError::Privilege { what },
+        None => CaptureError::Load(error),
+    })?;
+    Ok((ebpf, btf))
+}
+
+/// What was refused, where an error means missing privilege.
+fn denied(error: &aya::EbpfError) -> Option<String> {
+    let mut source: Option<&dyn std::error::Error> = Some(error);
+    while let Some(e) = source {
+        let io = e.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|e| e.kind() == std::io::ErrorKind::PermissionDenied) {
+            return Some(error.to_string());
+        }
+        source = e.source();
+    }
+    None
+}
+
+fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, CaptureError> {
+    ebpf.take_map(name).ok_or(CaptureError::Map(name))
+}
