@@ -1,8 +1,11 @@
 //! Messages as they travel in bodies: stored messages (§4.1) and batch records (§4.5), without their bodies.
 
+mod batch;
+mod stored;
+
 use std::net::SocketAddr;
 
-use super::Properties;
+use super::{Malformed, Properties, SysFlag, record::Record};
 
 /// A message of the commit log, as a pull answer carries it; its body is not kept.
 #[derive(Clone, PartialEq, Debug)]
@@ -49,16 +52,41 @@ pub struct BatchMessage {
 }
 
 impl StoredMessage {
+    /// Reads one record: all of `bytes` (§4.1, either magic).
+    ///
+    /// # Errors
+    /// [`Malformed`] where its fields do not end exactly at `totalSize` and at the end of `bytes`.
+    pub fn parse(bytes: &[u8]) -> Result<StoredMessage, Malformed> {
+        Record::parse_whole(bytes)
+    }
+
     /// The offset message id (§5.2): store host and commit-log offset, upper-case hex.
     pub fn offset_message_id(&self) -> String {
         offset_message_id(self.store_host, self.physical_offset)
+    }
+
+    /// `sys_flag` with names.
+    pub fn system_flags(&self) -> SysFlag {
+        SysFlag(self.sys_flag)
+    }
+}
+
+impl BatchMessage {
+    /// Reads one record: all of `bytes` (§4.5).
+    ///
+    /// # Errors
+    /// [`Malformed`] where its fields do not end exactly at `totalSize` and at the end of `bytes`.
+    pub fn parse(bytes: &[u8]) -> Result<BatchMessage, Malformed> {
+        Record::parse_whole(bytes)
     }
 }
 
 /// Store host (4 or 16 bytes), port (4 bytes), commit-log offset (8 bytes), in upper-case hex (§5.2).
 pub fn offset_message_id(store_host: SocketAddr, physical_offset: i64) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |n: u8| DIGITS.get(usize::from(n & 15)).map_or('0', |d| char::from(*d));
     let mut out = String::with_capacity(56);
-    let mut push = |bytes: &[u8]| bytes.iter().for_each(|b| out.push_str(&format!("{b:02X}")));
+    let mut push = |bytes: &[u8]| bytes.iter().for_each(|b| out.extend([digit(b >> 4), digit(*b)]));
     match store_host.ip() {
         std::net::IpAddr::V4(ip) => push(&ip.octets()),
         std::net::IpAddr::V6(ip) => push(&ip.octets()),

@@ -9,6 +9,8 @@ pub mod heartbeat;
 pub mod message;
 mod parse;
 pub mod property;
+mod record;
+pub mod sys_flag;
 
 pub use code::{Language, RequestCode, ResponseCode, version_text};
 pub use frame::{Body, Frame};
@@ -16,6 +18,7 @@ pub use header::Header;
 pub use heartbeat::Heartbeat;
 pub use message::{BatchMessage, StoredMessage};
 pub use property::Properties;
+pub use sys_flag::SysFlag;
 
 /// Why bytes are not what the protocol says they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

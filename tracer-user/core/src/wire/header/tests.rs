@@ -128,7 +128,7 @@ fn binary_fields() {
 fn binary_pop_codes_are_restored_for_requests() {
     for (wire, code) in [(3442, 200050), (3448, 200056), (3465, 200073), (3545, 200153), (310, 310)] {
         assert_eq!(parse_binary(binary(wire, 0, "", &[])).unwrap().code, code);
-        assert_eq!(parse_binary(binary(wire, 1, "", &[])).unwrap().code, wire.into());
+        assert_eq!(parse_binary(binary(wire, 1, "", &[])).unwrap().code, i32::from(wire));
     }
     assert_eq!(parse_binary(binary(-1006, 1, "", &[])).unwrap().response_code(), ResponseCode::RPC_TIME_OUT);
 }

@@ -1,0 +1,54 @@
+//! What the two record layouts of bodies have in common: a head, a message body that nobody wants, a tail.
+//!
+//! The split lets a reader of a stream skip the message body without having it (§1.9): it needs the head, which
+//! tells the length of the rest, and the tail.
+
+use super::Malformed;
+
+/// A message record that is read in two parts.
+pub(crate) trait Record: Sized {
+    /// What the head says about the message.
+    type Fixed;
+
+    /// Reads the start of a record, of which `bytes` are there so far.
+    fn parse_head(bytes: &[u8]) -> Result<Head<Self::Fixed>, Malformed>;
+
+    /// Completes a record with what follows its body. `tail` has the length that the head told.
+    fn parse_tail(fixed: Self::Fixed, tail: &[u8]) -> Result<Self, Malformed>;
+
+    /// Reads one whole record: all of `bytes`.
+    fn parse_whole(bytes: &[u8]) -> Result<Self, Malformed> {
+        let wrong = |what| Malformed { what, at: bytes.len() };
+        match Self::parse_head(bytes)? {
+            Head::Record { fixed, head, body, tail } => {
+                let rest = bytes.get(head as usize..).and_then(|b| b.get(body as usize..));
+                match rest {
+                    Some(rest) if rest.len() == tail as usize => Self::parse_tail(fixed, rest),
+                    _ => Err(wrong("record's length")),
+                }
+            }
+            Head::More(_) => Err(wrong("record's length")),
+            Head::Filler(_) => Err(wrong("record: filler")),
+        }
+    }
+}
+
+/// What the start of a record says.
+#[derive(Debug)]
+pub(crate) enum Head<F> {
+    /// This many bytes are needed to tell.
+    More(usize),
+    /// A record.
+    Record {
+        /// What the head says about the message.
+        fixed: F,
+        /// Bytes of the head.
+        head: u32,
+        /// Bytes of the message body behind it.
+        body: u32,
+        /// Bytes behind the body.
+        tail: u32,
+    },
+    /// Padding of this many bytes, with those that told.
+    Filler(u32),
+}
