@@ -1,2 +1,3 @@
 //! rmqtrace
+mod config;
 fn main() {}
