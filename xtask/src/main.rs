@@ -1,1 +1,52 @@
-fn main() {}
+//! `cargo xtask`: everything that is done with this repository. One file per task.
+
+mod build;
+mod clean;
+mod console;
+mod ebpf;
+mod lint;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Build, try and test rmqtrace. Each task installs what it needs first.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install everything that the other tasks need; says each step
+    Setup,
+    /// Build the eBPF object and the rmqtrace binary with the object inside
+    Build,
+    /// Check formatting and run clippy
+    Lint,
+    /// Format, lint, unit, property and snapshot tests, then end-to-end tests against real RocketMQ
+    Test(test::Options),
+    /// Remove everything that the other tasks made in the target directory
+    Clean(clean::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Setup => setup::everything(),
+        Task::Build => build::build().map(drop),
+        Task::Lint => lint::lint(),
+        Task::Test(options) => return test::run(&options),
+        Task::Clean(options) => clean::clean(&options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Where everything is that `cargo xtask setup` and `cargo xtask build` make. One place knows the paths; the tasks fill them,
+//! the tests read them.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Result, bail};
+use xxhash_rust::xxh3::Xxh3;
+
+/// Versions of name server and broker that the tests run: the newest of each line that Maven Central has.
+pub const SERVER_VERSIONS: [&str; 2] = ["5.5.0", "4.9.7"];
+
+/// Versions of the Java remoting client.
+pub const CLIENT_VERSIONS: [&str; 2] = ["5.5.0", "4.9.8"];
+
+/// The paths.
+#[derive(Clone, Debug)]
+pub struct Artifacts {
+    /// Top of the repository.
+    pub root: PathBuf,
+    /// What is worth keeping between checkouts: jars, the collector, bpf-linker.
+    pub cache: PathBuf,
+    /// cargo's target directory.
+    pub target: PathBuf,
+}
+
+impl Artifacts {
+    /// The paths of this checkout: `$RMQTRACE_CACHE` or `~/.cache/rmqtrace`, and `$CARGO_TARGET_DIR` or `target`.
+    pub fn locate() -> Artifacts {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = root.parent().unwrap_or(root).to_path_buf();
+        let cache = env::var_os("RMQTRACE_CACHE").map_or_else(
+            || {
+                env::var_os("HOME")
+                    .map_or_else(|| "/root".into(), PathBuf::from)
+                    .join(".cache/rmqtrace")
+            },
+            PathBuf::from,
+        );
+        let target =
+            env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+        Artifacts { root, cache, target }
+    }
+
+    /// Jars of name server and broker.
+    pub fn server_jars(&self, version: &str) -> PathBuf {
+        self.cache.join(format!("jars/server-{version}"))
+    }
+
+    /// Jars of the Java client.
+    pub fn client_jars(&self, version: &str) -> PathBuf {
+        self.cache.join(format!("jars/client-{version}"))
+    }
+
+    /// Source of the Java test program.
+    pub fn java_source(&self) -> PathBuf {
+        self.root.join("tests/testbed/java")
+    }
+
+    /// Classes of the Java test program, compiled against one version of the client.
+    pub fn java_classes(&self, version: &str) -> PathBuf {
+        self.target.join(format!(
+            "testbed/programs/java-{version}-{}",
+            fingerprint(&self.java_source())
+        ))
+    }
+
+    /// Source of the Go test program.
+    pub fn go_source(&self) -> PathBuf {
+        self.root.join("tests/testbed/go")
+    }
+
+    /// The Go test program.
+    pub fn go_client(&self) -> PathBuf {
+        self.target.join(format!(
+            "testbed/programs/go-client-{}",
+            fingerprint(&self.go_source())
+        ))
+    }
+
+    /// Source of the OpenTelemetry Collector: what its builder generated.
+    pub fn otelcol_source(&self) -> PathBuf {
+        self.root.join("tests/testbed/otelcol")
+    }
+
+    /// The OpenTelemetry Collector.
+    pub fn otelcol(&self) -> PathBuf {
+        self.cache
+            .join(format!("bin/otelcol-{}", fingerprint(&self.otelcol_source())))
+    }
+
+    /// The daemon, with the eBPF object inside.
+    pub fn rmqtrace(&self) -> PathBuf {
+        self.target.join("release/rmqtrace")
+    }
+
+    /// The eBPF object.
+    pub fn ebpf_object(&self) -> PathBuf {
+        self.target.join("tracer-ebpf.o")
+    }
+
+    /// A fresh directory for the files of one run.
+    pub fn run_directory(&self, name: &str) -> Result<PathBuf> {
+        let dir = self
+            .target
+            .join("testbed/runs")
+            .join(format!("{name}-{}", std::process::id()));
+        if dir.exists() {
+            std::fs::remove_dir_all(&dir)?;
+        }
+        std::fs::create_dir_all(&dir)?;
+        Ok(dir)
+    }
+}
+
+/// A short hash of a directory's files. What is built from them carries it in its name, so a program that is there is the
+/// right one.
+fn fingerprint(dir: &Path) -> String {
+    let mut files: Vec<PathBuf> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .collect();
+    files.sort();
+    let mut hash = Xxh3::new();
+    for file in files {
+        hash.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+        hash.update(&fs::read(&file).unwrap_or_default());
+    }
+    format!("{:016x}", hash.digest())
+}
+
+/// The path, or an error that names what is missing and the remedy.
+pub fn require(path: PathBuf, what: &str) -> Result<PathBuf> {
+    if !path.exists() {
+        bail!(
+            "{what} is missing ({}): run `cargo xtask setup` and `cargo xtask build`",
+            path.display()
+        );
+    }
+    Ok(path)
+}

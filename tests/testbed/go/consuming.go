@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/apache/rocketmq-client-go/v2"
+	"github.com/apache/rocketmq-client-go/v2/consumer"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
+)
+
+// consuming is a push consumer that fails a message's first attempts where the command says so.
+type consuming struct {
+	log          *log
+	consumer     rocketmq.PushConsumer
+	group        string
+	failAttempts int
+	failKey      string
+	delay        time.Duration
+}
+
+func startConsumer(log *log, cmd command) (*consuming, error) {
+	s := &consuming{
+		log:          log,
+		group:        cmd.text("group", ""),
+		failAttempts: cmd.number("fail", 0),
+		failKey:      cmd.text("failKey", ""),
+		delay:        time.Duration(cmd.number("delay", 0)) * time.Millisecond,
+	}
+	c, err := rocketmq.NewPushConsumer(
+		consumer.WithGroupName(s.group),
+		consumer.WithInstance(s.group),
+		consumer.WithNameServer(primitive.NamesrvAddr{cmd.text("ns", "")}),
+		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
+		consumer.WithConsumeGoroutineNums(cmd.number("threads", 4)),
+		consumer.WithCredentials(credentials(cmd)),
+	)
+	if err != nil {
+		return nil, err
+	}
+	s.consumer = c
+	selector := consumer.MessageSelector{Type: consumer.TAG, Expression: cmd.text("tag", "*")}
+	for _, topic := range strings.Split(cmd.text("topic", ""), ",") {
+		if err := c.Subscribe(topic, selector, s.consume); err != nil {
+			return nil, err
+		}
+	}
+	return s, c.Start()
+}
+
+func (s *consuming) stop() {
+	_ = s.consumer.Shutdown()
+}
+
+func (s *consuming) consume(_ context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+	result, name := consumer.ConsumeSuccess, "CONSUME_SUCCESS"
+	for _, message := range messages {
+		start := time.Now()
+		time.Sleep(s.delay)
+		if int(message.ReconsumeTimes) < s.failAttempts && (s.failKey == "" || s.failKey == message.GetKeys()) {
+			result, name = consumer.ConsumeRetryLater, "RECONSUME_LATER"
+		}
+		s.log.write(event{
+			"event": "consumed", "group": s.group, "msgId": message.MsgId, "topic": message.Topic, "tag": message.GetTags(),
+			"key": message.GetKeys(), "queue": message.Queue.QueueId, "offset": message.QueueOffset,
+			"reconsumeTimes": message.ReconsumeTimes, "bornTs": message.BornTimestamp, "startNs": start.UnixNano(),
+			"endNs": time.Now().UnixNano(), "result": name,
+		})
+	}
+	return result, nil
+}

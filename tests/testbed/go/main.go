@@ -1,0 +1,91 @@
+// Program client is a real RocketMQ client under the control of a test. It understands the same commands on standard input and
+// writes the same JSON lines on standard output as the Java program beside it (../java/TestClient.java has the list).
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+
+	"github.com/apache/rocketmq-client-go/v2/rlog"
+)
+
+func main() {
+	rlog.SetLogLevel("warn")
+	if path := os.Getenv("CLIENT_LOG"); path != "" {
+		if err := rlog.SetOutputPath(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	log := newLog(os.Stdout)
+	log.write(event{"event": "started", "pid": os.Getpid()})
+	c := client{log: log, producers: map[string]*producing{}, consumers: map[string]*consuming{}}
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		cmd, err := parse(lines.Text())
+		if err == nil {
+			err = c.run(cmd)
+		}
+		if err != nil {
+			log.write(event{"event": "command_failed", "cmd": cmd.number("cmd", 0), "error": err.Error()})
+		}
+	}
+	c.stop()
+	log.close()
+}
+
+// client is everything that the commands so far have started.
+type client struct {
+	log       *log
+	producers map[string]*producing
+	consumers map[string]*consuming
+}
+
+func (c *client) run(cmd command) error {
+	group := cmd.text("group", "")
+	switch cmd.verb {
+	case "producer":
+		p, err := startProducer(c.log, cmd)
+		if err != nil {
+			return err
+		}
+		c.producers[group] = p
+	case "send":
+		p, ok := c.producers[group]
+		if !ok {
+			return fmt.Errorf("no producer of group %s", group)
+		}
+		// In the background: a test gives the next command while this one is under way.
+		go p.send(cmd)
+		return nil
+	case "consumer":
+		s, err := startConsumer(c.log, cmd)
+		if err != nil {
+			return err
+		}
+		c.consumers[group] = s
+	case "stop":
+		if s, ok := c.consumers[group]; ok {
+			s.stop()
+			delete(c.consumers, group)
+		}
+		if p, ok := c.producers[group]; ok {
+			p.stop()
+			delete(c.producers, group)
+		}
+	default:
+		return fmt.Errorf("unknown command %q", cmd.verb)
+	}
+	c.log.write(event{"event": "done", "cmd": cmd.number("cmd", 0)})
+	return nil
+}
+
+func (c *client) stop() {
+	for _, s := range c.consumers {
+		s.stop()
+	}
+	for _, p := range c.producers {
+		p.stop()
+	}
+}

@@ -1,0 +1,194 @@
+//! Name server and broker of one version.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    admin,
+    artifacts::{Artifacts, require},
+    ports,
+    process::Child,
+};
+
+/// Start-up takes 6 s, and 20 s when the machine is busy.
+const READY: Duration = Duration::from_secs(90);
+/// The data is thrown away: nothing is gained by waiting for an orderly end of the broker, which takes 16 s.
+const GRACE: Duration = Duration::from_secs(1);
+/// Bodies over this are refused by the broker with MESSAGE_ILLEGAL, while the clients' own limit is 4 MiB.
+pub const MAX_BODY: usize = 256 << 10;
+
+/// A name server and a broker; dropping it stops both.
+#[derive(Debug)]
+pub struct Server {
+    /// RocketMQ's version.
+    pub version: &'static str,
+    /// Where clients find the name server.
+    pub name_server: SocketAddr,
+    /// Where the broker listens.
+    pub broker: SocketAddr,
+    /// Declared before the name server, so that it is stopped first.
+    broker_process: Child,
+    _name_server_process: Child,
+}
+
+impl Server {
+    /// Starts both and waits until both say that they are ready. Files go to `dir`.
+    pub fn start(artifacts: &Artifacts, version: &'static str, dir: &Path) -> Result<Server> {
+        let jars = require(
+            artifacts.server_jars(version),
+            &format!("RocketMQ server {version}"),
+        )?;
+        let dir = dir.join(format!("server-{version}"));
+        fs::create_dir_all(dir.join("conf"))?;
+        let dir = dir.canonicalize()?;
+        let name_server = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
+        let broker = SocketAddr::from(([127, 0, 0, 1], ports::free_for_broker()?));
+
+        let name_server_config = dir.join("namesrv.properties");
+        fs::write(
+            &name_server_config,
+            format!("listenPort={}\n", name_server.port()),
+        )?;
+        let broker_config = dir.join("broker.conf");
+        fs::write(&broker_config, broker_properties(&dir, name_server, broker))?;
+        // 4.9 does not start without these two files.
+        for name in ["namesrv", "broker"] {
+            fs::write(dir.join(format!("conf/logback_{name}.xml")), logback(&dir, name))?;
+        }
+
+        let java = Java { jars, dir };
+        let mut name_server_process = java.start(
+            "namesrv",
+            "64m",
+            "128m",
+            "org.apache.rocketmq.namesrv.NamesrvStartup",
+            &name_server_config,
+        )?;
+        let mut broker_process = java.start(
+            "broker",
+            "256m",
+            "768m",
+            "org.apache.rocketmq.broker.BrokerStartup",
+            &broker_config,
+        )?;
+        name_server_process.wait_for_log("boot success", READY)?;
+        broker_process.wait_for_log("boot success", READY)?;
+        Ok(Server {
+            version,
+            name_server,
+            broker,
+            broker_process,
+            _name_server_process: name_server_process,
+        })
+    }
+
+    /// Creates topics with `queues` queues each and waits until the name server tells clients about them.
+    pub fn create_topics(&self, topics: &[&str], queues: u32) -> Result<()> {
+        topics.iter().try_for_each(|topic| {
+            admin::create_topic(self, topic, queues).with_context(|| format!("topic {topic}"))
+        })
+    }
+
+    /// Process id of the broker.
+    pub fn broker_pid(&self) -> u32 {
+        self.broker_process.pid()
+    }
+
+    /// Freezes the broker, as a hung machine would be: it accepts bytes and answers nothing. Dropping the guard wakes it.
+    pub fn freeze(&self) -> Result<Frozen<'_>> {
+        self.broker_process.signal(libc::SIGSTOP)?;
+        Ok(Frozen(&self.broker_process))
+    }
+}
+
+/// A frozen broker.
+#[derive(Debug)]
+pub struct Frozen<'a>(&'a Child);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.signal(libc::SIGCONT);
+    }
+}
+
+struct Java {
+    jars: PathBuf,
+    dir: PathBuf,
+}
+
+impl Java {
+    fn start(&self, name: &str, initial: &str, max: &str, main: &str, config: &Path) -> Result<Child> {
+        let mut command = Command::new("java");
+        command
+            .args([
+                "-server",
+                "-XX:+UseSerialGC",
+                "-XX:ReservedCodeCacheSize=64m",
+                "-XX:MaxDirectMemorySize=512m",
+            ])
+            .args([
+                "--add-opens=java.base/java.nio=ALL-UNNAMED",
+                "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+            ])
+            .args([
+                "--add-exports=java.base/jdk.internal.ref=ALL-UNNAMED",
+                "--add-exports=java.base/sun.nio.ch=ALL-UNNAMED",
+            ])
+            .arg(format!("-Duser.home={}", self.dir.display()))
+            .arg(format!("-Drocketmq.home.dir={}", self.dir.display()))
+            .args([format!("-Xms{initial}"), format!("-Xmx{max}")])
+            .arg("-cp")
+            .arg(self.jars.join("*"))
+            .args([main, "-c"])
+            .arg(config)
+            .current_dir(&self.dir);
+        Ok(Child::start(name, command, &self.dir.join(format!("{name}.out")))?.with_grace(GRACE))
+    }
+}
+
+/// `brokerIP1` is what clients dial; without it the broker advertises an outside address. The delay levels make the first
+/// retries (levels 3, 4, …) come after one second instead of ten.
+fn broker_properties(dir: &Path, name_server: SocketAddr, broker: SocketAddr) -> String {
+    let (port, store) = (broker.port(), dir.join("store"));
+    let store = store.display();
+    format!(
+        "brokerClusterName=TestCluster
+brokerName=broker-a
+brokerId=0
+brokerRole=ASYNC_MASTER
+namesrvAddr={name_server}
+brokerIP1=127.0.0.1
+brokerIP2=127.0.0.1
+listenPort={port}
+storePathRootDir={store}
+storePathCommitLog={store}/commitlog
+flushDiskType=ASYNC_FLUSH
+autoCreateTopicEnable=true
+autoCreateSubscriptionGroup=true
+mappedFileSizeCommitLog=67108864
+mappedFileSizeConsumeQueue=300000
+maxIndexNum=5000
+maxHashSlotNum=1000
+mappedFileSizeTimerLog=1048576
+diskMaxUsedSpaceRatio=98
+maxMessageSize={MAX_BODY}
+messageDelayLevel=1s 1s 1s 1s 2s 3s 4s 5s 6s 7s 8s 9s 10s 20s 30s 1m 2m 3m
+"
+    )
+}
+
+fn logback(dir: &Path, name: &str) -> String {
+    let file = dir.join(format!("{name}.log"));
+    format!(
+        r#"<configuration><appender name="F" class="ch.qos.logback.core.FileAppender"><file>{}</file><encoder><pattern>%d %p %t %c{{0}} - %m%n</pattern></encoder></appender><root level="WARN"><appender-ref ref="F"/></root></configuration>
+"#,
+        file.display()
+    )
+}

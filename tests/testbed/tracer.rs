@@ -1,0 +1,72 @@
+//! `rmqtrace run` under test.
+
+use std::{
+    path::Path,
+    process::{Command, ExitStatus},
+    time::Duration,
+};
+
+use anyhow::Result;
+
+use crate::{
+    artifacts::{Artifacts, require},
+    collector::Collector,
+    process::Child,
+};
+
+/// What rmqtrace logs when it captures.
+const READY_LINE: &str = "ready";
+
+/// A running daemon; dropping it stops it.
+#[derive(Debug)]
+pub struct Tracer {
+    process: Child,
+}
+
+impl Tracer {
+    /// Starts `rmqtrace run` with these further arguments, exporting to the collector over gRPC, and waits until it
+    /// captures. Its log goes to `dir/name.log`.
+    pub fn start(
+        artifacts: &Artifacts,
+        dir: &Path,
+        name: &str,
+        collector: &Collector,
+        args: &[&str],
+    ) -> Result<Tracer> {
+        let program = require(artifacts.rmqtrace(), "the rmqtrace binary")?;
+        let mut command = Command::new(program);
+        command
+            .arg("run")
+            .args(["--print", "none"])
+            .args(args)
+            .env(
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                format!("http://127.0.0.1:{}", collector.grpc),
+            )
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        Tracer::launch(command, &dir.join(format!("{name}.log")))
+    }
+
+    /// Starts a prepared command and waits until it captures.
+    pub fn launch(command: Command, log: &Path) -> Result<Tracer> {
+        let mut process = Child::start("rmqtrace", command, log)?.with_grace(Duration::from_secs(20));
+        process.wait_for_log(READY_LINE, Duration::from_secs(20))?;
+        Ok(Tracer { process })
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Child {
+        &mut self.process
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// SIGTERM; gives the exit status and everything that it logged, the totals last.
+    pub fn stop(mut self) -> Result<(ExitStatus, String)> {
+        let status = self.process.stop()?;
+        Ok((status, self.process.log()?))
+    }
+}

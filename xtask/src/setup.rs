@@ -1,0 +1,67 @@
+//! `cargo xtask setup`: what the machine lacks. Every part can be asked for by itself; a part that is there costs
+//! milliseconds.
+
+pub(crate) mod apt;
+pub(crate) mod ebpf_toolchain;
+pub(crate) mod go;
+pub(crate) mod java;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use testbed::Artifacts;
+
+/// Whether parts that are there already are mentioned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Say {
+    /// Every part: the task `setup` itself.
+    Everything,
+    /// Only what is done: the other tasks.
+    Changes,
+}
+
+/// The task.
+pub(crate) fn everything() -> Result<()> {
+    let started = Instant::now();
+    println!("setup: what the other tasks need");
+    ebpf_toolchain::ensure(Say::Everything)?;
+    testbed(Say::Everything)?;
+    println!("setup: complete ({:.1} s)", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Real servers, clients and the collector: what the demo and the end-to-end tests run.
+pub(crate) fn testbed(say: Say) -> Result<()> {
+    let artifacts = Artifacts::locate();
+    java::ensure(&artifacts, say)?;
+    go::ensure(&artifacts, say)
+}
+
+/// Does a part unless it is there.
+pub(crate) fn part(say: Say, what: &str, present: bool, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    if !present {
+        return crate::console::step(what, work);
+    }
+    if say == Say::Everything {
+        crate::console::present(what);
+    }
+    Ok(())
+}
+
+/// Lets `work` make something beside `place` and moves it there when it is complete, so that an interrupted set-up leaves
+/// nothing that looks finished.
+pub(crate) fn into_place(place: &Path, work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let mut partial = place.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    if partial.is_dir() {
+        fs::remove_dir_all(&partial)?;
+    }
+    fs::create_dir_all(place.parent().unwrap_or(place))?;
+    work(&partial)?;
+    fs::rename(&partial, place).with_context(|| format!("moving {} to its place", partial.display()))
+}
