@@ -2,8 +2,9 @@
 
 use core::ffi::c_void;
 
+use aya_ebpf::Global;
 use aya_log_ebpf::debug;
-use tracer_abi::{Counter, Direction, Header, Kind};
+use tracer_abi::{Counter, Direction, Header, Kind, Role};
 
 use crate::{
     copy::copy,
@@ -12,9 +13,13 @@ use crate::{
     judge::{Attempt, judge},
     kernel::{current, now},
     scratch::exchange,
-    socket::{self, Conn, verdict},
+    socket::{self, verdict},
     source::Source,
 };
+
+/// 1: the broker's end of a connection is copied too.
+#[unsafe(no_mangle)]
+static SERVER_SIDE: Global<u32> = Global::new(0);
 
 /// A send is about to move its first byte. The first call of several counts.
 #[inline(always)]
@@ -47,7 +52,7 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
         count(Counter::NoStorage, 1);
         return;
     };
-    if conn.verdict == verdict::FOREIGN {
+    if conn.verdict == verdict::FOREIGN || conn.verdict == verdict::QUIET {
         return;
     }
     let time_ns = now();
@@ -98,76 +103,55 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
             vectors: 0,
         }
     };
-    if conn.verdict == verdict::OPEN {
+    let way = conn.way(direction);
+    if way.follow.placed != 0 {
         if skipped != 0 {
-            conn.way(direction).held = 0;
+            count(Counter::SkippedBytes, skipped);
+            way.follow.missed(skipped);
         }
-        if source.address == 0 {
-            conn.way(direction).held = 0;
+    } else if skipped != 0 || source.address == 0 {
+        way.held = 0;
+    }
+    if conn.way(direction).follow.placed == 0 {
+        let found = source.address != 0
+            && judge(
+                conn,
+                &Attempt {
+                    direction,
+                    source,
+                    length,
+                    offset,
+                    time_ns,
+                },
+            );
+        if !found {
+            if conn.verdict == verdict::OURS && conn.way(direction).held == 0 {
+                count(Counter::UnplacedBytes, length);
+                emit::range(&header, offset, length);
+            }
             return;
         }
-        if !judge(
-            conn,
-            &Attempt {
-                direction,
-                source,
-                length,
-                offset,
-                time_ns,
-            },
-        ) {
-            return;
-        }
-    } else if skipped != 0 {
-        count(Counter::SkippedBytes, skipped);
     }
     if exchange(&raw mut conn.opened, 1) == 0 {
-        announce(conn, sk, header);
+        filter::remember(tgid);
+        emit::open(conn, sk, &header);
+        debug!(
+            &(),
+            "connection {} of process {} judged", header.cookie, header.tgid
+        );
+        if conn.role == Role::SERVER && SERVER_SIDE.load() == 0 {
+            conn.verdict = verdict::QUIET;
+            return;
+        }
     }
     if source.address == 0 {
         count(Counter::NoBuffer, 1);
         count(Counter::NoBufferBytes, length);
-        emit::range(header, length);
+        conn.way(direction).follow.missed(length);
+        emit::range(&header, offset, length);
     } else {
-        copy(source, length, header);
+        copy(conn.way(direction), source, length, &header);
     }
-}
-
-/// Tells user space of a connection, and gives it what was held of both directions. The bytes held of the
-/// direction of the present operation are those before it.
-#[inline(always)]
-fn announce(conn: &mut Conn, sk: *mut c_void, header: Header) {
-    filter::remember(header.tgid);
-    emit::open(conn, sk, header);
-    debug!(
-        &(),
-        "connection {} of process {} judged", header.cookie, header.tgid
-    );
-    let cookie = conn.cookie;
-    let sent_end = if header.direction == Direction::SEND {
-        header.offset
-    } else {
-        conn.sent.end
-    };
-    let received_end = if header.direction == Direction::RECV {
-        header.offset
-    } else {
-        conn.received.end
-    };
-    let sent = &mut conn.sent;
-    emit::held(
-        cookie,
-        Direction::SEND,
-        sent,
-        sent_end.saturating_sub(u64::from(sent.held)),
-    );
-    let received = &mut conn.received;
-    emit::held(
-        cookie,
-        Direction::RECV,
-        received,
-        received_end.saturating_sub(u64::from(received.held)),
-    );
 }
 
 /// A socket goes away.

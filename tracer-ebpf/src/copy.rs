@@ -1,15 +1,28 @@
-//! Copies the bytes of one operation into records of at most one chunk.
+//! Copies what matters of one operation into records, and declares the rest.
+//!
+//! A record is put together in a scratch slot: copied bytes first, then perhaps a skipped range, which only makes
+//! the record stand for more bytes than it carries. When bytes are copied again, the next record begins.
 
 use core::ffi::c_void;
 
-use aya_ebpf::helpers::{bpf_probe_read_user_buf, generated::bpf_loop};
-use tracer_abi::{CALL_BYTES, CHUNK, Counter, Header};
+use aya_ebpf::{
+    Global,
+    helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_user},
+};
+use tracer_abi::{CALL_STEPS, CHUNK, Counter, Header};
 
 use crate::{
     counters::count,
-    emit, scratch,
+    emit,
+    follow::{Follow, WINDOW, Withheld},
+    scratch::{self, Slot},
+    socket::Way,
     source::{Source, Vector, read_pair},
 };
+
+/// 1: bodies are copied too, and user space skips them.
+#[unsafe(no_mangle)]
+static COPY_BODIES: Global<u32> = Global::new(0);
 
 /// How far the copy has come. Lives in a scratch slot, see there.
 #[repr(C)]
@@ -18,103 +31,280 @@ pub(crate) struct Cursor {
     vector: u64,
     /// Entries left.
     vectors: u64,
-    /// User address of the next byte.
+    /// Address of the next byte.
     base: u64,
     /// Bytes left in this segment.
     segment: u64,
-    /// Bytes left to copy.
+    /// Bytes left of the operation, those held before it included.
     left: u64,
+    /// Bytes of the record in the slot that are copied.
+    filled: u64,
+    /// Bytes behind them that are skipped.
+    skipped: u64,
+    /// Bytes that were held before the operation: the segment is kernel memory.
+    held: u64,
 }
 
-/// Copies `length` bytes from `source` into records that start as `header` does. What cannot be copied becomes a
-/// declared range.
+/// Copies an operation of `length` bytes at `source`. `header` is what its records start with; its offset is that of
+/// the operation's first byte.
 #[inline(always)]
-pub(crate) fn copy(source: Source, length: u64, header: Header) {
-    let limit = CALL_BYTES as u64;
-    let wanted = if length < limit { length } else { limit };
+pub(crate) fn copy(way: &mut Way, source: Source, length: u64, header: &Header) {
+    let held = u64::from(way.held);
+    way.held = 0;
+    let withheld = if way.follow.withholds() {
+        u64::from(way.follow.have)
+    } else {
+        0
+    };
     let Some(mut index) = scratch::take() else {
         count(Counter::NoSlot, 1);
-        count(Counter::NoSlotBytes, length);
-        emit::range(header, length);
+        count(Counter::NoSlotBytes, length + held);
+        way.follow.missed(length + held);
+        emit::range(header, header.offset - held, length + held);
         return;
     };
     let Some(slot) = scratch::slot(index) else { return };
-    slot.header = header;
+    slot.header = *header;
+    slot.header.offset = header.offset.wrapping_sub(held).wrapping_sub(withheld);
+    slot.follow = way.follow;
     slot.cursor = Cursor {
         vector: source.address,
         vectors: source.vectors,
-        base: source.address,
-        segment: if source.vectors == 0 { wanted } else { 0 },
-        left: wanted,
-    };
-    let steps = (CALL_BYTES / CHUNK + 1) as u64 + source.vectors;
-    // SAFETY: `step` has the signature that the helper calls; the context outlives the loop.
-    unsafe { bpf_loop(steps as u32, step as *mut c_void, (&raw mut index).cast(), 0) };
-    let copied = wanted
-        - if slot.cursor.left < wanted {
-            slot.cursor.left
+        base: if held != 0 {
+            (&raw const way.prefix) as u64
         } else {
-            wanted
+            source.address
+        },
+        segment: if held != 0 {
+            held
+        } else if source.vectors == 0 {
+            length
+        } else {
+            0
+        },
+        left: length + held,
+        filled: 0,
+        skipped: 0,
+        held,
+    };
+    if COPY_BODIES.load() != 0 {
+        slot.follow = Follow::everything();
+    }
+    if held != 0 {
+        // behind the held bytes comes the operation's own memory, as if it were the first of several segments
+        slot.after_held = Vector {
+            base: source.address,
+            length: if source.vectors == 0 { length } else { 0 },
         };
-    if copied < length {
-        count(Counter::CallLimitBytes, length - copied);
-        emit::range(
-            Header {
-                offset: header.offset + copied,
-                ..header
-            },
-            length - copied,
-        );
+    }
+    if slot.follow.have != 0 {
+        keep_window((&raw mut slot.window).cast(), &raw const way.window);
+    }
+    // SAFETY: `step` has the signature that the helper calls; the context outlives the loop.
+    unsafe { bpf_loop(CALL_STEPS, step as *mut c_void, (&raw mut index).cast(), 0) };
+    let stopped = slot.cursor.left != 0;
+    if slot.cursor.filled != 0 || slot.cursor.skipped != 0 {
+        flush(slot);
+    }
+    if stopped {
+        // memory that cannot be read, a head that is none, or more pieces than one call may have: say so, and start
+        // again at a frame
+        let left = (header.offset + length).saturating_sub(slot.header.offset);
+        count(Counter::UnreadBytes, left);
+        slot.follow.missed(slot.cursor.left);
+        let offset = slot.header.offset;
+        emit::range(header, offset, left);
+    }
+    way.follow = slot.follow;
+    if slot.follow.have != 0 {
+        keep_window(&raw mut way.window, (&raw const slot.window).cast());
     }
     scratch::release(index);
 }
 
-/// One turn of the loop: one chunk of one segment. Returns 1 to stop.
+/// Copies a window. A helper, because a copy by instructions costs the verifier more.
+#[inline(always)]
+fn keep_window(to: *mut [u8; WINDOW], from: *const [u8; WINDOW]) {
+    // SAFETY: both are parts of map values, of at least this size.
+    unsafe { bpf_probe_read_kernel(to.cast(), WINDOW as u32, from.cast()) };
+}
+
+/// Puts the record of the slot into the ring and begins the next one behind it.
+#[inline(always)]
+fn flush(slot: &mut Slot) {
+    let stands_for = slot.cursor.filled + slot.cursor.skipped;
+    slot.header.captured = slot.cursor.filled as u32;
+    slot.header.original = stands_for as u32;
+    emit::slot(slot);
+    slot.header.offset += stands_for;
+    slot.cursor.filled = 0;
+    slot.cursor.skipped = 0;
+}
+
+/// One piece. Returns 1 to stop.
 unsafe extern "C" fn step(_turn: u32, context: *mut c_void) -> i64 {
     // SAFETY: the context is the slot's index on the stack of `copy`.
     let Some(slot) = scratch::slot(unsafe { *context.cast::<u32>() }) else {
         return 1;
     };
-    let cursor = &mut slot.cursor;
-    if cursor.left == 0 {
+    if slot.cursor.left == 0 {
         return 1;
     }
-    if cursor.segment == 0 {
-        if cursor.vectors == 0 {
+    if slot.cursor.segment == 0 {
+        return next_segment(slot);
+    }
+    if slot.follow.skip != 0 {
+        let n = least(slot.cursor.segment, u64::from(slot.follow.skip));
+        slot.follow.skip -= n as u32;
+        slot.cursor.skipped += n;
+        advance(slot, n);
+        return 0;
+    }
+    if slot.cursor.skipped != 0 || slot.cursor.filled > (CHUNK - WINDOW) as u64 {
+        flush(slot);
+        return 0;
+    }
+    if slot.follow.copy != 0 {
+        copy_piece(slot)
+    } else {
+        look(slot)
+    }
+}
+
+/// The next entry of the iovec array.
+#[inline(always)]
+fn next_segment(slot: &mut Slot) -> i64 {
+    let cursor = &mut slot.cursor;
+    if cursor.vectors == 0 {
+        return 1;
+    }
+    let Some(Vector { base, length }) = read_pair(cursor.vector) else {
+        return 1;
+    };
+    cursor.vector += 16;
+    cursor.vectors -= 1;
+    cursor.base = base;
+    cursor.segment = least(length, cursor.left);
+    0
+}
+
+/// Bytes that are copied without being looked at.
+#[inline(always)]
+fn copy_piece(slot: &mut Slot) -> i64 {
+    let n = least(slot.cursor.segment, u64::from(slot.follow.copy));
+    let n = least(n, CHUNK as u64 - slot.cursor.filled);
+    if !read(slot, n, true, false) {
+        return 1;
+    }
+    if slot.follow.copy != u32::MAX {
+        slot.follow.copy -= n as u32;
+    }
+    advance(slot, n);
+    0
+}
+
+/// Bytes that the next decision needs, and the decision.
+#[inline(always)]
+fn look(slot: &mut Slot) -> i64 {
+    let missing = slot.follow.need.saturating_sub(slot.follow.have);
+    if missing != 0 {
+        let n = least(slot.cursor.segment, u64::from(missing));
+        let copies = !slot.follow.withholds();
+        if !read(slot, n, copies, true) {
             return 1;
         }
-        let Some(Vector { base, length }) = read_pair(cursor.vector) else {
-            return 1;
-        };
-        cursor.vector += 16;
-        cursor.vectors -= 1;
-        cursor.base = base;
-        cursor.segment = if length < cursor.left { length } else { cursor.left };
-        if cursor.segment == 0 {
+        slot.follow.have += n as u16;
+        advance(slot, n);
+        if u64::from(missing) != n {
             return 0;
         }
     }
-    let n = if cursor.segment < CHUNK as u64 {
-        cursor.segment as usize
-    } else {
-        CHUNK
-    };
-    // VERIFIER: the bound must be visible right before the call.
-    let Some(target) = slot.data.get_mut(..n) else {
-        return 1;
-    };
-    // SAFETY: the helper checks the user address.
-    let copied = unsafe { bpf_probe_read_user_buf(cursor.base as *const u8, target) }.is_ok();
-    cursor.base += n as u64;
-    cursor.segment -= n as u64;
-    cursor.left -= n as u64;
-    slot.header.original = n as u32;
-    slot.header.captured = if copied { n as u32 } else { 0 };
-    if !copied {
-        count(Counter::UserFault, 1);
-        count(Counter::UserFaultBytes, n as u64);
+    let withheld = slot.follow.have;
+    match slot.follow.decide(&slot.window) {
+        Withheld::None => {}
+        Withheld::Skip => slot.cursor.skipped += u64::from(withheld),
+        Withheld::Copy => {
+            let at = least(slot.cursor.filled, CHUNK as u64) as usize;
+            if let Some(target) = slot.data.get_mut(at..at + 12) {
+                // SAFETY: from one part of a map value to another; the helper takes kernel addresses.
+                unsafe {
+                    bpf_probe_read_kernel(target.as_mut_ptr().cast(), 12, (&raw const slot.window).cast())
+                };
+                slot.cursor.filled += 12;
+            }
+        }
     }
-    emit::slot(slot);
-    slot.header.offset += n as u64;
-    0
+    if slot.follow.placed == 0 { 1 } else { 0 }
+}
+
+/// Reads `n` bytes at the cursor: behind the record's bytes (`copies`), into the window (`looks`), or both.
+#[inline(always)]
+fn read(slot: &mut Slot, n: u64, copies: bool, looks: bool) -> bool {
+    // VERIFIER: each bound by itself, right before the call: place and length are not related to one another, so the
+    // buffers are twice as long as what is used of them.
+    let at = least(
+        if looks {
+            u64::from(slot.follow.have)
+        } else {
+            slot.cursor.filled
+        },
+        if looks { WINDOW as u64 } else { CHUNK as u64 },
+    );
+    let n = least(n, if looks { WINDOW as u64 } else { CHUNK as u64 });
+    let target: *mut u8 = if looks {
+        match slot.window.get_mut(at as usize..) {
+            Some(t) => t.as_mut_ptr(),
+            None => return false,
+        }
+    } else {
+        match slot.data.get_mut(at as usize..) {
+            Some(t) => t.as_mut_ptr(),
+            None => return false,
+        }
+    };
+    let from = slot.cursor.base as *const c_void;
+    // SAFETY: the helpers check the source; the target has room for `n` bytes behind `at`.
+    let failed = unsafe {
+        if slot.cursor.held != 0 {
+            bpf_probe_read_kernel(target.cast(), n as u32, from)
+        } else {
+            bpf_probe_read_user(target.cast(), n as u32, from)
+        }
+    } != 0;
+    if failed {
+        count(Counter::UserFault, 1);
+        return false;
+    }
+    if looks && copies {
+        let at = least(slot.cursor.filled, CHUNK as u64) as usize;
+        let Some(rest) = slot.data.get_mut(at..) else {
+            return false;
+        };
+        // SAFETY: as above.
+        unsafe { bpf_probe_read_kernel(rest.as_mut_ptr().cast(), n as u32, target.cast()) };
+    }
+    if copies {
+        slot.cursor.filled += n;
+    }
+    true
+}
+
+/// Moves the cursor behind `n` bytes.
+#[inline(always)]
+fn advance(slot: &mut Slot, n: u64) {
+    let cursor = &mut slot.cursor;
+    cursor.base += n;
+    cursor.segment -= n;
+    cursor.left -= n;
+    slot.follow.consumed(n as u32);
+    if cursor.held != 0 && cursor.segment == 0 {
+        cursor.held = 0;
+        cursor.base = slot.after_held.base;
+        cursor.segment = slot.after_held.length;
+    }
+}
+
+#[inline(always)]
+fn least(a: u64, b: u64) -> u64 {
+    if a < b { a } else { b }
 }

@@ -8,18 +8,16 @@ use aya_ebpf::{
     helpers::generated::{bpf_ringbuf_output, bpf_ringbuf_query},
     macros::btf_map,
 };
-use tracer_abi::{
-    CHUNK, Close, Counter, Direction, Header, Kind, Open, PREFIX, Process, RING_BYTES, record::HEADER,
-};
+use tracer_abi::{CHUNK, Close, Counter, Direction, Header, Kind, Open, Process, RING_BYTES, record::HEADER};
 
 use crate::{
     counters::count,
     kernel::{
         NET_INUM, SKC_DADDR, SKC_DPORT, SKC_FAMILY, SKC_NET, SKC_NUM, SKC_RCV_SADDR, SKC_V6_DADDR,
-        SKC_V6_RCV_SADDR, current, member,
+        SKC_V6_RCV_SADDR, member,
     },
     scratch::Slot,
-    socket::{Conn, IPV4, Way},
+    socket::{Conn, IPV4},
 };
 
 /// User space may set another size at load.
@@ -84,92 +82,67 @@ pub(crate) fn slot(slot: &mut Slot) {
     }
 }
 
-/// Declares a range of the stream whose bytes are not copied.
+/// Declares a range of the stream whose bytes are not copied: `length` bytes at `offset`, otherwise as `header`.
 #[inline(always)]
-pub(crate) fn range(mut header: Header, length: u64) {
-    header.captured = 0;
-    header.original = if length < u64::from(u32::MAX) {
-        length as u32
-    } else {
-        u32::MAX
-    };
-    if put(header) {
-        count(Counter::Bytes, length);
-    } else {
+pub(crate) fn range(header: &Header, offset: u64, length: u64) {
+    let Some(mut entry) = EVENTS.reserve_untyped::<Header>(0) else {
+        count(Counter::RingFull, 1);
         count(Counter::RingFullBytes, length);
-    }
-}
-
-/// The bytes of one direction that were held until the connection was judged.
-#[inline(always)]
-pub(crate) fn held(cookie: u64, direction: Direction, way: &mut Way, offset: u64) {
-    #[repr(C)]
-    struct Held {
-        header: Header,
-        bytes: [u8; PREFIX],
-    }
-    let length = way.held as usize;
-    way.held = 0;
-    if length == 0 || length > PREFIX {
         return;
-    }
-    let (tgid, tid) = current();
-    let header = Header {
-        kind: Kind::DATA,
-        direction,
-        flags: 0,
-        captured: length as u32,
-        cookie,
-        time_ns: way.held_since_ns,
-        offset,
-        original: length as u32,
-        elapsed_ns: 0,
-        tgid,
-        tid,
     };
-    let bytes = way.prefix.first_chunk::<PREFIX>().copied().unwrap_or([0; PREFIX]);
-    if put(Held { header, bytes }) {
-        count(Counter::Bytes, length as u64);
-        count(Counter::CopiedBytes, length as u64);
-    } else {
-        count(Counter::RingFullBytes, length as u64);
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reserved memory has the size of a header. Written in place: the stack is 512 bytes.
+    unsafe {
+        *record = *header;
+        (*record).offset = offset;
+        (*record).captured = 0;
+        (*record).original = if length < u64::from(u32::MAX) { length as u32 } else { u32::MAX };
     }
+    entry.submit(wake());
+    count(Counter::Records, 1);
+    count(Counter::Bytes, length);
 }
 
 /// Tells who the connection is.
 #[inline(always)]
-pub(crate) fn open(conn: &Conn, sk: *const c_void, header: Header) {
+pub(crate) fn open(conn: &Conn, sk: *const c_void, header: &Header) {
+    let Some(mut entry) = EVENTS.reserve_untyped::<Open>(0) else {
+        count(Counter::RingFull, 1);
+        return;
+    };
+    let record = entry.as_mut_ptr();
+    // SAFETY: the reserved memory has the size of the record, and every field of it is written. Written in place:
+    // the stack is 512 bytes.
+    unsafe {
+        (*record).header = *header;
+        (*record).header.kind = Kind::OPEN;
+        addresses(sk, &mut (*record).local_addr, &mut (*record).remote_addr);
+        let net: u64 = member(sk, &SKC_NET).unwrap_or(0);
+        (*record).netns = member(net as *const c_void, &NET_INUM).unwrap_or(0);
+        (*record).family = member(sk, &SKC_FAMILY).unwrap_or(0);
+        (*record).local_port = member(sk, &SKC_NUM).unwrap_or(0);
+        (*record).remote_port = u16::from_be(member(sk, &SKC_DPORT).unwrap_or(0));
+        (*record).role = conn.role;
+        (*record).from_start = conn.from_start;
+        (*record).reserved = 0;
+    }
+    entry.submit(wake());
+    count(Counter::Records, 1);
+}
+
+/// IPv6 addresses, or IPv4 ones with zeros behind them.
+#[inline(always)]
+fn addresses(sk: *const c_void, local: &mut [u8; 16], remote: &mut [u8; 16]) {
     let family: u16 = member(sk, &SKC_FAMILY).unwrap_or(0);
-    let (mut local, mut remote) = ([0u8; 16], [0u8; 16]);
     if family == IPV4 {
         let [a, b, c, d]: [u8; 4] = member(sk, &SKC_RCV_SADDR).unwrap_or([0; 4]);
-        local = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        *local = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let [a, b, c, d]: [u8; 4] = member(sk, &SKC_DADDR).unwrap_or([0; 4]);
-        remote = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        *remote = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     } else {
-        local = member(sk, &SKC_V6_RCV_SADDR).unwrap_or(local);
-        remote = member(sk, &SKC_V6_DADDR).unwrap_or(remote);
+        *local = member(sk, &SKC_V6_RCV_SADDR).unwrap_or([0; 16]);
+        *remote = member(sk, &SKC_V6_DADDR).unwrap_or([0; 16]);
     }
-    let net: u64 = member(sk, &SKC_NET).unwrap_or(0);
-    let remote_port: u16 = member(sk, &SKC_DPORT).unwrap_or(0);
-    put(Open {
-        header: Header {
-            kind: Kind::OPEN,
-            captured: 0,
-            original: 0,
-            elapsed_ns: 0,
-            ..header
-        },
-        local_addr: local,
-        remote_addr: remote,
-        netns: member(net as *const c_void, &NET_INUM).unwrap_or(0),
-        family,
-        local_port: member(sk, &SKC_NUM).unwrap_or(0),
-        remote_port: u16::from_be(remote_port),
-        role: conn.role,
-        from_start: conn.from_start,
-        reserved: 0,
-    });
 }
 
 /// Tells that a judged connection is gone.

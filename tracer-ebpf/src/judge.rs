@@ -1,4 +1,4 @@
-//! Is this connection RocketMQ? Decided once, by the first bytes of an operation.
+//! Does a frame start here? Asked of a connection that is not judged yet, and of a direction that lost its place.
 
 use tracer_abi::{
     Counter, Direction, JUDGE_TRIES, PREFIX, Role,
@@ -7,11 +7,12 @@ use tracer_abi::{
 
 use crate::{
     counters::count,
+    follow::Follow,
     socket::{Conn, verdict},
     source::{Source, read_prefix, read_u32},
 };
 
-/// One operation of a connection that is not judged yet.
+/// One operation of a direction whose place is not known.
 pub(crate) struct Attempt {
     pub(crate) direction: Direction,
     pub(crate) source: Source,
@@ -24,7 +25,8 @@ pub(crate) struct Attempt {
 }
 
 /// Judges by this operation, together with the bytes held from those just before it. True: a frame starts with
-/// the held bytes, or with this operation where none are held. The held bytes are then still in the prefix.
+/// the held bytes, or with this operation where none are held; the connection is ours. The held bytes are then still
+/// in the prefix.
 #[inline(always)]
 pub(crate) fn judge(conn: &mut Conn, op: &Attempt) -> bool {
     let way = conn.way(op.direction);
@@ -55,11 +57,16 @@ pub(crate) fn judge(conn: &mut Conn, op: &Attempt) -> bool {
         }
     }
     if found == Verdict::Frame {
-        conn.verdict = verdict::OURS;
-        count(Counter::Judged, 1);
+        way.follow = Follow::START;
+        if conn.verdict == verdict::OPEN {
+            conn.verdict = verdict::OURS;
+            count(Counter::Judged, 1);
+        }
         return true;
     }
-    give_up_or_wait(conn, op.offset == 0);
+    if conn.verdict == verdict::OPEN {
+        give_up_or_wait(conn, op.offset == 0);
+    }
     false
 }
 

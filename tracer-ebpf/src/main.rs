@@ -1,10 +1,12 @@
 //! Kernel side of rmqtrace: at each send and receive of a TCP socket, is it RocketMQ, and if so, copy the bytes.
 //!
 //! ```text
-//! hooks::socktrace ─┐  (one small file per capture strategy: which kernel events, where their arguments are)
-//!                   ├→ capture::operation → judge → copy → emit → ring buffer
-//! hooks::process ───┘  filter: which processes; socket: the state that lives with a socket
+//! hooks::socktrace → capture::operation → judge → copy (by follow) → emit → ring buffer
+//! hooks::process   → filter
 //! ```
+//!
+//! A capture strategy is one small file in `hooks`: which kernel events, and where their arguments are. `socket` is the
+//! state that lives with a socket, `follow` the part of it that knows frames.
 //!
 //! Everything only reads. On any target but bpf this is an empty program, so that plain `cargo build`, `clippy`
 //! and `test` of the workspace need no eBPF toolchain and still check this code.
@@ -19,6 +21,7 @@ mod copy;
 mod counters;
 mod emit;
 mod filter;
+mod follow;
 mod hooks;
 mod judge;
 mod kernel;

@@ -6,7 +6,11 @@
 use aya_ebpf::{btf_maps::Array, helpers::generated::bpf_get_smp_processor_id, macros::btf_map};
 use tracer_abi::{CHUNK, Header, SLOTS_PER_CPU};
 
-use crate::copy::Cursor;
+use crate::{
+    copy::Cursor,
+    follow::{Follow, WINDOW},
+    source::Vector,
+};
 
 /// One slot.
 ///
@@ -17,9 +21,19 @@ use crate::copy::Cursor;
 pub(crate) struct Slot {
     busy: u64,
     pub(crate) cursor: Cursor,
+    /// The user memory behind bytes that were held before the operation.
+    pub(crate) after_held: Vector,
+    /// The stream's place, while the operation is copied.
+    pub(crate) follow: Follow,
+    /// Bytes that the next decision is made by; twice what is used, as `data`.
+    pub(crate) window: [u8; 2 * WINDOW],
     /// The record that is being put together; `data` must follow it directly.
     pub(crate) header: Header,
-    pub(crate) data: [u8; CHUNK],
+    /// Its bytes, at most [`CHUNK`].
+    ///
+    /// VERIFIER: twice as long, because it does not relate "bytes there" and "bytes to add": each alone is at most
+    /// [`CHUNK`].
+    pub(crate) data: [u8; 2 * CHUNK],
 }
 
 /// User space sets the size: [`SLOTS_PER_CPU`] for each possible CPU.

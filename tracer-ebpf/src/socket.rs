@@ -9,6 +9,7 @@ use aya_ebpf::{
 };
 use tracer_abi::{Direction, PREFIX, Role};
 
+use crate::follow::{Follow, WINDOW};
 use crate::kernel::{COPIED_SEQ, SK_PROTOCOL, SKC_FAMILY, WRITE_SEQ, member, trusted};
 
 /// `AF_INET`
@@ -25,6 +26,8 @@ pub(crate) mod verdict {
     pub(crate) const OURS: u8 = 1;
     /// Something else, for good.
     pub(crate) const FOREIGN: u8 = 2;
+    /// The broker's end of a RocketMQ connection: known, and not copied.
+    pub(crate) const QUIET: u8 = 3;
 }
 
 /// One direction of a connection. Zero means: nothing seen.
@@ -47,6 +50,10 @@ pub(crate) struct Way {
     /// VERIFIER: twice as long, because it does not relate "bytes held" and "bytes to add": each alone is at most
     /// [`PREFIX`].
     pub(crate) prefix: [u8; 2 * PREFIX],
+    /// The place in the stream, once judged.
+    pub(crate) follow: Follow,
+    /// Bytes at the end of the last operation that the next decision of `follow` needs.
+    pub(crate) window: [u8; WINDOW],
 }
 
 /// A TCP socket.

@@ -40,14 +40,15 @@ counters! {
     NoBufferBytes = 8, "no_buffer_bytes";
     /// User memory that could not be read.
     UserFault = 9, "user_fault";
-    /// Stream bytes behind such faults, declared as ranges without bytes.
-    UserFaultBytes = 10, "user_fault_bytes";
+    /// Stream bytes behind such faults, behind a head that is none, or over the pieces of one call, declared as
+    /// ranges without bytes.
+    UnreadBytes = 10, "unread_bytes";
     /// Operations that found no free scratch slot.
     NoSlot = 11, "no_slot";
     /// Stream bytes of those operations.
     NoSlotBytes = 12, "no_slot_bytes";
-    /// Stream bytes over the limit of one call or of one iovec array, declared as ranges without bytes.
-    CallLimitBytes = 13, "call_limit_bytes";
+    /// Stream bytes of judged connections before a frame was found, declared as ranges without bytes.
+    UnplacedBytes = 13, "unplaced_bytes";
     /// Stream bytes that went past the hooks, found by a jump of the TCP sequence number.
     SkippedBytes = 14, "skipped_bytes";
     /// Operations on judged connections of processes that the filter denies.

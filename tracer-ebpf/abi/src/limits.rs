@@ -1,14 +1,14 @@
 //! Every bound that both sides of the kernel border rely on.
 
-/// Payload bytes in one record. A longer operation becomes several records.
-pub const CHUNK: usize = 16 * 1024;
+/// Payload bytes in one record. A longer piece becomes several records.
+pub const CHUNK: usize = 8 * 1024;
 /// Default size of the ring buffer in bytes (a power of two); user space may choose another at load.
 pub const RING_BYTES: usize = 16 << 20;
 /// Bytes of a direction that are kept until the connection is judged.
 pub const PREFIX: usize = 32;
-/// Most bytes of one system call that are copied: a whole frame of the largest size RocketMQ allows.
-/// What one call moves beyond it becomes a declared range without bytes.
-pub const CALL_BYTES: usize = 16 << 20;
+/// Most pieces (copied, skipped, looked at) of one system call: a frame of the largest size, 16 MiB, of messages
+/// that carry 500 bytes beside their bodies. What is behind them becomes a declared range without bytes.
+pub const CALL_STEPS: u32 = 1 << 17;
 /// Most segments of one `iovec` array (`UIO_MAXIOV` of the kernel).
 pub const IOVECS: u64 = 1024;
 /// Operations that a connection which was open before the tracer may take to reach a frame boundary: with
@@ -18,3 +18,5 @@ pub const JUDGE_TRIES: u16 = 256;
 pub const SLOTS_PER_CPU: u32 = 4;
 /// Most processes in the kernel's filter map.
 pub const FILTER_ENTRIES: u32 = 32 * 1024;
+/// Most bytes of a body that are protocol data (heartbeats, offset tables, …) and leave the kernel side.
+pub const BODY_BYTES: u32 = 256 * 1024;

@@ -30,11 +30,20 @@ pub struct CaptureConfig {
     pub ring_bytes: u32,
     /// Let the kernel side write its rare diagnostics to the log.
     pub kernel_log: bool,
+    /// Copy the broker's end of connections too, not only the clients'.
+    pub broker_side: bool,
+    /// Copy message bodies too, and skip them in user space. For comparing; costs much more.
+    pub copy_bodies: bool,
 }
 
 impl Default for CaptureConfig {
     fn default() -> CaptureConfig {
-        CaptureConfig { ring_bytes: tracer_abi::RING_BYTES as u32, kernel_log: false }
+        CaptureConfig {
+            ring_bytes: tracer_abi::RING_BYTES as u32,
+            kernel_log: false,
+            broker_side: false,
+            copy_bodies: false,
+        }
     }
 }
 
@@ -179,7 +188,11 @@ fn load(config: &CaptureConfig) -> Result<(Ebpf, Btf), CaptureError> {
     for (global, value) in &offsets {
         loader.override_global(global, value, true);
     }
+    let broker_side = u32::from(config.broker_side);
+    let copy_bodies = u32::from(config.copy_bodies);
     loader.override_global("WAKE_BYTES", &wake, true);
+    loader.override_global("SERVER_SIDE", &broker_side, true);
+    loader.override_global("COPY_BODIES", &copy_bodies, true);
     loader.override_global(aya_log::LEVEL, &log_level, false);
     loader.map_max_entries("EVENTS", config.ring_bytes);
     loader.map_max_entries("SCRATCH", cpus * SLOTS_PER_CPU);

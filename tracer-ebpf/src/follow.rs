@@ -1,0 +1,366 @@
+//! Follows one direction of a stream from frame to frame, so that message bodies never leave the kernel.
+//!
+//! Only lengths are read: a frame's, its header's, and in message lists each record's. Everything else is copied
+//! or skipped, and what is skipped is said to be. The state lives with the socket; a frame may be split anywhere.
+//!
+//! ```text
+//! HEAD 8 bytes → CODE 20 bytes of the header → HEADER the rest of it → PEEK 12 bytes of the body
+//!   → a stored message (§4.1): RECORD, fixed part; skip its body; TAIL, topic and properties; next RECORD
+//!   → a batch record (§4.5): BATCH, fixed part; skip its body; TAIL, properties; next BATCH
+//!   → the body of a send: skip it
+//!   → protocol data (heartbeat, offsets, …): copy up to a limit, skip the rest
+//! ```
+//!
+//! Section numbers are those of docs/protocol.md.
+
+use tracer_abi::BODY_BYTES;
+
+/// Longest look-ahead: the fixed part of a stored message with two IPv6 hosts.
+pub(crate) const WINDOW: usize = 112;
+
+/// Where in a frame the stream is.
+mod state {
+    /// Bytes of the body up to the frame's end; then another frame starts.
+    pub(super) const END: u8 = 0;
+    /// Length, codec, header length.
+    pub(super) const HEAD: u8 = 1;
+    /// The start of the header, where the code is.
+    pub(super) const CODE: u8 = 2;
+    /// The rest of the header.
+    pub(super) const HEADER: u8 = 3;
+    /// The start of the body. Not copied before it is known what it is.
+    pub(super) const PEEK: u8 = 4;
+    /// A stored message up to its sysFlag.
+    pub(super) const RECORD: u8 = 5;
+    /// A stored message up to its body.
+    pub(super) const RECORD_FIXED: u8 = 6;
+    /// The body of a stored message.
+    pub(super) const RECORD_BODY: u8 = 7;
+    /// A stored message behind its body.
+    pub(super) const RECORD_TAIL: u8 = 8;
+    /// A batch record up to its body.
+    pub(super) const BATCH: u8 = 9;
+    /// The body of a batch record.
+    pub(super) const BATCH_BODY: u8 = 10;
+    /// A batch record behind its body.
+    pub(super) const BATCH_TAIL: u8 = 11;
+}
+
+/// What a frame's code says about its body.
+mod body {
+    /// An application's: skipped, unless it is a batch.
+    pub(super) const MESSAGE: u8 = 0;
+    /// The protocol's: copied.
+    pub(super) const PROTOCOL: u8 = 1;
+}
+
+/// The place in the stream. All zero: at the end of a frame, so before the next one.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Follow {
+    /// Bytes to copy before the next decision.
+    pub(crate) copy: u32,
+    /// Bytes to skip before the next decision.
+    pub(crate) skip: u32,
+    /// Bytes of this frame from here on.
+    left: u32,
+    /// Bytes of this record behind its body.
+    tail: u32,
+    /// Bytes of the window that the next decision needs.
+    pub(crate) need: u16,
+    /// Bytes that are in the window.
+    pub(crate) have: u16,
+    state: u8,
+    body: u8,
+    /// 1: the place is known. 0: look for the start of a frame.
+    pub(crate) placed: u8,
+    unused: u8,
+}
+
+/// What to do with the bytes of the window that were not copied yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Withheld {
+    /// There are none.
+    None,
+    /// They are part of what is copied.
+    Copy,
+    /// They are part of what is skipped.
+    Skip,
+}
+
+impl Follow {
+    /// A frame starts here.
+    pub(crate) const START: Follow = Follow {
+        copy: 0,
+        skip: 0,
+        left: 0,
+        tail: 0,
+        need: 0,
+        have: 0,
+        state: state::END,
+        body: body::MESSAGE,
+        placed: 1,
+        unused: 0,
+    };
+
+    /// Copy all there is, frames or not.
+    #[inline(always)]
+    pub(crate) fn everything() -> Follow {
+        Follow { copy: u32::MAX, ..Follow::START }
+    }
+
+    /// Bytes that go into the window now are not copied before it is decided what they are.
+    #[inline(always)]
+    pub(crate) fn withholds(&self) -> bool {
+        self.state == state::PEEK
+    }
+
+    /// `n` bytes of the stream have been dealt with.
+    #[inline(always)]
+    pub(crate) fn consumed(&mut self, n: u32) {
+        if self.state != state::HEAD {
+            self.left = self.left.saturating_sub(n);
+        }
+    }
+
+    /// `n` bytes went past unseen.
+    #[inline(always)]
+    pub(crate) fn missed(&mut self, n: u64) {
+        let partial = self.have != 0 && self.have < self.need;
+        if n <= u64::from(self.skip) && self.copy == 0 && !partial {
+            self.skip -= n as u32;
+            self.left = self.left.saturating_sub(n as u32);
+        } else if n <= u64::from(self.left) && self.state != state::HEAD {
+            // still inside the frame: its end is known, its inside is not
+            let left = self.left - n as u32;
+            *self = Follow {
+                skip: left,
+                left,
+                ..Follow::START
+            };
+        } else {
+            self.placed = 0;
+        }
+    }
+
+    /// Decides what comes next; call when nothing is to be copied or skipped and the window is full.
+    #[inline(always)]
+    pub(crate) fn decide(&mut self, window: &[u8; 2 * WINDOW]) -> Withheld {
+        match self.state {
+            state::END => self.end(),
+            state::HEAD => self.head(window),
+            state::CODE => self.code(window),
+            state::HEADER => return self.header(),
+            state::PEEK => return self.peek(window),
+            state::RECORD => self.record(window),
+            state::RECORD_FIXED => self.record_fixed(window),
+            state::RECORD_BODY => self.tail(state::RECORD_TAIL),
+            state::RECORD_TAIL => self.next(state::RECORD, 40, 91),
+            state::BATCH => self.batch(window),
+            state::BATCH_BODY => self.tail(state::BATCH_TAIL),
+            _ => self.next(state::BATCH, 20, 22),
+        }
+        Withheld::None
+    }
+
+    #[inline(always)]
+    fn look(&mut self, state: u8, need: u16) {
+        self.state = state;
+        self.need = need;
+        self.have = 0;
+    }
+
+    /// The bytes of the next state are counted by `copy` and `skip`, not looked at.
+    #[inline(always)]
+    fn go(&mut self, state: u8, copy: u32, skip: u32) {
+        self.look(state, 0);
+        self.copy = copy;
+        self.skip = skip;
+    }
+
+    /// What is left of the frame is skipped; then another one starts.
+    #[inline(always)]
+    fn end(&mut self) {
+        if self.left != 0 {
+            self.give_up()
+        } else {
+            self.look(state::HEAD, 8)
+        }
+    }
+
+    /// §1.1: `u32` length of what follows, codec, 24 bits header length.
+    #[inline(always)]
+    fn head(&mut self, w: &[u8; 2 * WINDOW]) {
+        let length = u32::from_be_bytes([w[0], w[1], w[2], w[3]]);
+        let header = u32::from_be_bytes([0, w[5], w[6], w[7]]);
+        let sound = w[0] == 0 && w[4] <= 1 && (21..=length.saturating_sub(4)).contains(&header);
+        if !sound {
+            self.placed = 0;
+            return;
+        }
+        self.left = length - 4;
+        self.tail = header - 20;
+        self.body = if w[4] == 0 { 0 } else { 1 };
+        self.look(state::CODE, 20);
+    }
+
+    /// §1.2, §1.3: the code is the first thing in a binary header, and in a JSON header of every known client but
+    /// those that write a table in any order; a body of theirs is never copied.
+    #[inline(always)]
+    fn code(&mut self, w: &[u8; 2 * WINDOW]) {
+        let code = if self.body == 1 {
+            u32::from(u16::from_be_bytes([w[0], w[1]]))
+        } else {
+            json_code(w)
+        };
+        self.body = match code {
+            // SEND_MESSAGE, _V2, SEND_BATCH, SEND_REPLY, _V2, PUSH_REPLY_TO_CLIENT; not known
+            10 | 310 | 320 | 324 | 325 | 326 | u32::MAX => body::MESSAGE,
+            _ => body::PROTOCOL,
+        };
+        self.go(state::HEADER, self.tail, 0);
+    }
+
+    #[inline(always)]
+    fn header(&mut self) -> Withheld {
+        if self.left >= 12 {
+            self.look(state::PEEK, 12);
+        } else if self.body == body::PROTOCOL {
+            self.go(state::END, self.left, 0);
+        } else {
+            self.give_up();
+        }
+        Withheld::None
+    }
+
+    /// The first 12 bytes of the body.
+    #[inline(always)]
+    fn peek(&mut self, w: &[u8; 2 * WINDOW]) -> Withheld {
+        let left = self.left;
+        if w[4] == 0xda && w[5] == 0xa3 && w[6] == 0x20 && (w[7] == 0xa7 || w[7] == 0xab) {
+            self.state = state::RECORD;
+            self.need = 40;
+            return Withheld::Copy;
+        }
+        if self.body == body::PROTOCOL {
+            let copy = if left < BODY_BYTES { left } else { BODY_BYTES };
+            self.go(state::END, copy, 0);
+            return Withheld::Copy;
+        }
+        // §4.5: magic and checksum of a batch record are zero, its length is that of what there is or less
+        let total = u32::from_be_bytes([w[0], w[1], w[2], w[3]]);
+        let zero = w[4] | w[5] | w[6] | w[7] | w[8] | w[9] | w[10] | w[11];
+        if zero == 0 && total >= 22 && total - 12 <= left {
+            self.state = state::BATCH;
+            self.need = 20;
+            return Withheld::Copy;
+        }
+        self.give_up();
+        Withheld::Skip
+    }
+
+    /// §4.1: length, magic, …, sysFlag at 36, which tells the width of the hosts.
+    #[inline(always)]
+    fn record(&mut self, w: &[u8; 2 * WINDOW]) {
+        let flags = w[39];
+        let born = if flags & 0x10 != 0 { 12 } else { 0 };
+        let stored = if flags & 0x20 != 0 { 12 } else { 0 };
+        if w[4] == 0xda && w[5] == 0xa3 && w[6] == 0x20 {
+            self.state = state::RECORD_FIXED;
+            self.need = 88 + born + stored;
+        } else {
+            self.give_up();
+        }
+    }
+
+    /// §4.1: the body's length is the last word of the fixed part.
+    #[inline(always)]
+    fn record_fixed(&mut self, w: &[u8; 2 * WINDOW]) {
+        // VERIFIER: three constant places instead of one that is computed
+        let length = match self.need {
+            88 => [w[84], w[85], w[86], w[87]],
+            100 => [w[96], w[97], w[98], w[99]],
+            _ => [w[108], w[109], w[110], w[111]],
+        };
+        let inner_batch = w[39] & 0x80 != 0;
+        self.split(
+            state::RECORD_BODY,
+            w,
+            u32::from_be_bytes(length),
+            u32::from(self.need),
+            inner_batch,
+        );
+    }
+
+    /// §4.5: the body's length is the last word of the fixed part.
+    #[inline(always)]
+    fn batch(&mut self, w: &[u8; 2 * WINDOW]) {
+        let length = u32::from_be_bytes([w[16], w[17], w[18], w[19]]);
+        self.split(state::BATCH_BODY, w, length, 20, false);
+    }
+
+    /// A record of `fixed` bytes (already dealt with), a body, and a tail. The body of an inner batch is records
+    /// again, so it is kept.
+    #[inline(always)]
+    fn split(&mut self, state: u8, w: &[u8; 2 * WINDOW], body: u32, fixed: u32, keep: bool) {
+        let total = u32::from_be_bytes([w[0], w[1], w[2], w[3]]);
+        let rest = total.saturating_sub(fixed);
+        if total < fixed || rest > self.left || body > rest {
+            self.give_up();
+            return;
+        }
+        self.tail = rest - body;
+        if keep {
+            self.go(state, body, 0)
+        } else {
+            self.go(state, 0, body)
+        }
+    }
+
+    #[inline(always)]
+    fn tail(&mut self, state: u8) {
+        self.go(state, self.tail, 0);
+    }
+
+    /// Another record, or the frame's end.
+    #[inline(always)]
+    fn next(&mut self, state: u8, need: u16, least: u32) {
+        if self.left >= least {
+            self.look(state, need)
+        } else {
+            self.give_up()
+        }
+    }
+
+    /// What is left of this frame is not what it should be: skip it.
+    #[inline(always)]
+    fn give_up(&mut self) {
+        self.go(state::END, 0, self.left);
+    }
+}
+
+/// The number behind `{"code":`; `u32::MAX` where the header starts otherwise.
+#[inline(always)]
+fn json_code(w: &[u8; 2 * WINDOW]) -> u32 {
+    let starts = w[0] == b'{' && w[1] == b'"' && w[2] == b'c' && w[3] == b'o' && w[4] == b'd' && w[5] == b'e';
+    if !starts || w[6] != b'"' || w[7] != b':' {
+        return u32::MAX;
+    }
+    let mut code = 0;
+    let mut i = 8;
+    // VERIFIER: a constant bound; the longest known code has six digits
+    while i < 15 {
+        let digit = w[i].wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        code = code * 10 + u32::from(digit);
+        i += 1;
+    }
+    match i {
+        // a negative code: an error between servers, and the body, if any, is the protocol's
+        8 if w[8] == b'-' => 1,
+        8 => u32::MAX,
+        _ => code,
+    }
+}
