@@ -1,1 +1,33 @@
-fn main() {}
+//! End-to-end tests: real clients send and consume through real brokers, rmqtrace watches, and what arrives in a real
+//! OpenTelemetry Collector is compared, message by message, with what the clients themselves logged.
+//!
+//! Run by `cargo xtask test`, as root. The tests run one after another: they share two brokers, which take seconds to start,
+//! and each group shares a tracer and a collector.
+
+mod check;
+mod matrix;
+mod scene;
+mod world;
+
+use std::{process::ExitCode, sync::Arc};
+
+use libtest_mimic::{Arguments, Trial};
+
+use crate::world::World;
+
+/// A named test.
+fn trial(name: impl Into<String>, test: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> Trial {
+    Trial::test(name, move || test().map_err(|error| format!("{error:?}").into()))
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let world = Arc::new(World::new());
+    let mut trials = Vec::new();
+    trials.extend(matrix::trials(&world));
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // The last handle: stops the brokers.
+    drop(world);
+    conclusion.exit_code()
+}

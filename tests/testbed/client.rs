@@ -521,6 +521,8 @@ fn java(artifacts: &Artifacts, version: &str, dir: &Path) -> Result<Command> {
         ])
         .arg(format!("-Drocketmq.client.logRoot={}", dir.display()))
         .arg("-Drocketmq.client.logLevel=WARN")
+        // A queue that appears is pulled within a second, not within twenty.
+        .arg("-Drocketmq.client.rebalance.waitInterval=1000")
         .arg("-cp")
         .arg(format!("{}:{}/*", classes.display(), jars.display()))
         .arg("TestClient");

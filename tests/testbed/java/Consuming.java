@@ -29,6 +29,8 @@ final class Consuming implements MessageListenerConcurrently {
         // Without it a consumer can stay deaf for half a minute: the broker answers pulls with
         // SUBSCRIPTION_NOT_LATEST until the next heartbeat.
         consumer.setHeartbeatBrokerInterval(1000);
+        // The retry topic comes into being with the first heartbeat; its route is otherwise asked for half a minute later.
+        consumer.setPollNameServerInterval(1000);
         for (String topic : command.text("topic").split(",")) {
             consumer.subscribe(topic, command.text("tag", "*"));
         }

@@ -45,7 +45,8 @@ pub(crate) enum Toolchain {
 /// Finds a toolchain, or installs Debian's.
 pub(crate) fn ensure(say: Say) -> Result<Toolchain> {
     let debian = Path::new(DEBIAN_CORE).exists() && Path::new(DEBIAN_RUSTC).exists();
-    if !debian && !(apt::is_available() && apt::knows(PACKAGES[0])?) {
+    let installable = || anyhow::Ok(apt::is_available() && apt::knows(PACKAGES[0])?);
+    if !debian && !installable()? {
         return nightly(say);
     }
     part(say, "Debian's Rust compiler with the BPF target", debian, || {

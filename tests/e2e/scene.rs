@@ -1,0 +1,60 @@
+//! A tracer and the collector that it exports to.
+
+use std::{collections::HashMap, time::Duration};
+
+use anyhow::{Result, ensure};
+use testbed::{Collector, Span, Tracer};
+
+use crate::world::World;
+
+/// How long spans may take from the wire to the collector's file: sends at once, process spans until their evidence.
+pub(crate) const ARRIVAL: Duration = Duration::from_secs(40);
+
+/// A running tracer with its collector.
+pub(crate) struct Scene {
+    pub(crate) collector: Collector,
+    pub(crate) tracer: Tracer,
+}
+
+impl Scene {
+    /// Starts both; `args` go to `rmqtrace run`.
+    pub(crate) fn start(world: &World, name: &str, args: &[&str]) -> Result<Scene> {
+        let dir = world.dir()?;
+        let name = world.fresh(name);
+        let collector = Collector::start(&world.artifacts, dir, &name)?;
+        let tracer = Tracer::start(&world.artifacts, dir, &name, &collector, args)?;
+        Ok(Scene { collector, tracer })
+    }
+
+    /// Waits for `count` spans of an operation on a topic, and gives them.
+    pub(crate) fn spans(&mut self, operation: &str, topic: &str, count: usize) -> Result<Vec<Span>> {
+        self.collector.wait_for(count, ARRIVAL, |span| {
+            span.operation() == operation && span.topic() == topic
+        })
+    }
+
+    /// Stops the tracer, which flushes, and gives all spans and what it logged.
+    pub(crate) fn finish(self) -> Result<(Vec<Span>, String)> {
+        let Scene {
+            mut collector,
+            tracer,
+        } = self;
+        let (status, log) = tracer.stop()?;
+        ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
+        Ok((collector.spans()?.to_vec(), log))
+    }
+}
+
+/// Spans by message id; an id that occurs twice is an error.
+pub(crate) fn by_message(spans: &[Span]) -> Result<HashMap<&str, &Span>> {
+    let mut found = HashMap::new();
+    for span in spans {
+        let id = span.message_id();
+        ensure!(
+            found.insert(id, span).is_none(),
+            "two {} spans of message {id}",
+            span.operation()
+        );
+    }
+    Ok(found)
+}
