@@ -96,7 +96,11 @@ pub(crate) fn range(header: &Header, offset: u64, length: u64) {
         *record = *header;
         (*record).offset = offset;
         (*record).captured = 0;
-        (*record).original = if length < u64::from(u32::MAX) { length as u32 } else { u32::MAX };
+        (*record).original = if length < u64::from(u32::MAX) {
+            length as u32
+        } else {
+            u32::MAX
+        };
     }
     entry.submit(wake());
     count(Counter::Records, 1);

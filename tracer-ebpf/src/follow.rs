@@ -106,7 +106,10 @@ impl Follow {
     /// Copy all there is, frames or not.
     #[inline(always)]
     pub(crate) fn everything() -> Follow {
-        Follow { copy: u32::MAX, ..Follow::START }
+        Follow {
+            copy: u32::MAX,
+            ..Follow::START
+        }
     }
 
     /// Bytes that go into the window now are not copied before it is decided what they are.
@@ -364,3 +367,6 @@ fn json_code(w: &[u8; 2 * WINDOW]) -> u32 {
         _ => code,
     }
 }
+
+#[cfg(test)]
+mod tests;

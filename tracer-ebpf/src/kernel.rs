@@ -22,6 +22,8 @@ macro_rules! offsets {
 offsets! {
     /// `sock.__sk_common.skc_family`
     SKC_FAMILY;
+    /// `sock.__sk_common.skc_state`
+    SKC_STATE;
     /// `sock.__sk_common.skc_rcv_saddr`
     SKC_RCV_SADDR;
     /// `sock.__sk_common.skc_daddr`

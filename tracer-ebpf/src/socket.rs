@@ -10,7 +10,7 @@ use aya_ebpf::{
 use tracer_abi::{Direction, PREFIX, Role};
 
 use crate::follow::{Follow, WINDOW};
-use crate::kernel::{COPIED_SEQ, SK_PROTOCOL, SKC_FAMILY, WRITE_SEQ, member, trusted};
+use crate::kernel::{COPIED_SEQ, SK_PROTOCOL, SKC_FAMILY, SKC_STATE, WRITE_SEQ, member, trusted};
 
 /// `AF_INET`
 pub(crate) const IPV4: u16 = 2;
@@ -159,11 +159,15 @@ impl Way {
     #[inline(always)]
     pub(crate) fn advance(&mut self, sk: *const c_void, direction: Direction, length: u64) -> u64 {
         let seq = sequence(sk, direction);
-        let moved = if self.known == 0 {
+        let mut moved = if self.known == 0 {
             length
         } else {
             u64::from(seq.wrapping_sub(self.seq))
         };
+        // a receive that takes the last bytes and the FIN behind them counts the FIN as one more
+        if direction == Direction::RECV && moved == length + 1 && has_ended(sk) {
+            moved = length;
+        }
         self.known = 1;
         self.seq = seq;
         self.end += moved;
@@ -181,4 +185,14 @@ fn sequence(sk: *const c_void, direction: Direction) -> u32 {
     };
     // `struct sock` is the start of `struct tcp_sock`
     member(sk, offset).unwrap_or(0)
+}
+
+/// The peer has sent its FIN.
+#[inline(always)]
+fn has_ended(sk: *const c_void) -> bool {
+    const TCP_ESTABLISHED: u8 = 1;
+    const TCP_FIN_WAIT1: u8 = 4;
+    const TCP_FIN_WAIT2: u8 = 5;
+    let state: u8 = member(sk, &SKC_STATE).unwrap_or(TCP_ESTABLISHED);
+    !matches!(state, TCP_ESTABLISHED | TCP_FIN_WAIT1 | TCP_FIN_WAIT2)
 }

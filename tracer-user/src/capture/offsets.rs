@@ -5,6 +5,7 @@ use super::btf::{Btf, BtfError};
 /// Name of a global of the eBPF object, structure, member.
 const MEMBERS: &[(&str, &str, &str)] = &[
     ("SKC_FAMILY", "sock", "__sk_common.skc_family"),
+    ("SKC_STATE", "sock", "__sk_common.skc_state"),
     ("SKC_RCV_SADDR", "sock", "__sk_common.skc_rcv_saddr"),
     ("SKC_DADDR", "sock", "__sk_common.skc_daddr"),
     ("SKC_V6_RCV_SADDR", "sock", "__sk_common.skc_v6_rcv_saddr"),

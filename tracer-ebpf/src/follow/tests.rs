@@ -1,0 +1,235 @@
+//! Follows streams whose every byte is known to be wanted or not, cut at any place.
+
+use super::{Follow, WINDOW, Withheld};
+
+/// What a stream should leave: each byte, and whether it is copied.
+#[derive(Default)]
+struct Stream {
+    bytes: Vec<u8>,
+    wanted: Vec<bool>,
+}
+
+impl Stream {
+    fn add(&mut self, bytes: &[u8], wanted: bool) -> &mut Stream {
+        self.bytes.extend(bytes);
+        self.wanted.extend(bytes.iter().map(|_| wanted));
+        self
+    }
+
+    fn frame(&mut self, header: &[u8], body: &Stream) -> &mut Stream {
+        let length = 4 + header.len() + body.bytes.len();
+        self.add(&(length as u32).to_be_bytes(), true);
+        let codec = if header.starts_with(b"{") { 0 } else { 1 << 24 };
+        self.add(&(codec | header.len() as u32).to_be_bytes(), true)
+            .add(header, true);
+        self.bytes.extend(&body.bytes);
+        self.wanted.extend(&body.wanted);
+        self
+    }
+}
+
+fn json(code: i32) -> Vec<u8> {
+    format!(r#"{{"code":{code},"extFields":{{"topic":"T"}},"flag":0,"opaque":1}}"#).into_bytes()
+}
+
+fn binary(code: i16) -> Vec<u8> {
+    let mut header = code.to_be_bytes().to_vec();
+    header.extend([0, 1, 144, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    header
+}
+
+fn body(length: usize, wanted: bool) -> Stream {
+    let mut out = Stream::default();
+    out.add(&vec![0xee; length], wanted);
+    out
+}
+
+/// Stored messages with bodies of these lengths.
+fn stored(lengths: &[usize], sys_flag: u32) -> Stream {
+    let mut out = Stream::default();
+    for &length in lengths {
+        let wide = (sys_flag & 0x10 != 0) as usize + (sys_flag & 0x20 != 0) as usize;
+        let fixed = 88 + 12 * wide;
+        let tail = b"\x01T\0\x03a\x01b";
+        let mut record = vec![0; fixed];
+        record[..4].copy_from_slice(&((fixed + length + tail.len()) as u32).to_be_bytes());
+        record[4..8].copy_from_slice(&[0xda, 0xa3, 0x20, 0xa7]);
+        record[36..40].copy_from_slice(&sys_flag.to_be_bytes());
+        record[fixed - 4..].copy_from_slice(&(length as u32).to_be_bytes());
+        let inner_batch = sys_flag & 0x80 != 0;
+        out.add(&record, true)
+            .add(&vec![0xee; length], inner_batch)
+            .add(tail, true);
+    }
+    out
+}
+
+/// Batch records with bodies of these lengths.
+fn batch(lengths: &[usize]) -> Stream {
+    let mut out = Stream::default();
+    for &length in lengths {
+        let tail = b"\0\x04a\x01b\x02";
+        let mut record = vec![0; 20];
+        record[..4].copy_from_slice(&((20 + length + tail.len()) as u32).to_be_bytes());
+        record[16..].copy_from_slice(&(length as u32).to_be_bytes());
+        out.add(&record, true)
+            .add(&vec![0xee; length], false)
+            .add(tail, true);
+    }
+    out
+}
+
+/// Does what `copy` does, without a kernel: pieces of the given sizes in turn. Returns which bytes were copied.
+fn run(bytes: &[u8], sizes: &[usize]) -> Vec<bool> {
+    let mut follow = Follow::START;
+    let mut window = [0; 2 * WINDOW];
+    let mut copied = vec![false; bytes.len()];
+    let (mut at, mut turn) = (0, 0);
+    while at < bytes.len() {
+        let end = (at + sizes[turn % sizes.len()]).min(bytes.len());
+        turn += 1;
+        while at < end && follow.placed == 1 {
+            let room = (end - at) as u32;
+            let n = if follow.skip != 0 {
+                let n = follow.skip.min(room);
+                follow.skip -= n;
+                n
+            } else if follow.copy != 0 {
+                let n = follow.copy.min(room);
+                follow.copy -= n;
+                copied[at..at + n as usize].fill(true);
+                n
+            } else {
+                let n = u32::from(follow.need - follow.have).min(room);
+                let have = follow.have as usize;
+                window[have..have + n as usize].copy_from_slice(&bytes[at..at + n as usize]);
+                if !follow.withholds() {
+                    copied[at..at + n as usize].fill(true);
+                }
+                follow.have += n as u16;
+                n
+            };
+            at += n as usize;
+            follow.consumed(n);
+            if follow.skip == 0 && follow.copy == 0 && follow.have == follow.need {
+                let withheld = follow.have as usize;
+                if follow.decide(&window) == Withheld::Copy {
+                    copied[at - withheld..at].fill(true);
+                }
+            }
+        }
+        if follow.placed == 0 {
+            return copied;
+        }
+    }
+    copied
+}
+
+/// A stream with every kind of frame.
+fn everything() -> Stream {
+    let mut s = Stream::default();
+    for header in [json, |code| binary(code as i16)] {
+        s.frame(&header(310), &body(40, false));
+        s.frame(&header(10), &body(5, false));
+        s.frame(&header(0), &stored(&[0, 1, 300], 0));
+        s.frame(&header(34), &body(100, true));
+        s.frame(&header(320), &batch(&[0, 7, 90]));
+        s.frame(&header(310), &batch(&[3]));
+        s.frame(&header(11), &Stream::default());
+        s.frame(&header(0), &stored(&[20], 0x10));
+        s.frame(&header(0), &stored(&[20, 2], 0x30));
+        s.frame(&header(39), &stored(&[9], 0));
+        s.frame(&header(0), &stored(&[50], 0x80));
+        s.frame(&header(34), &body(7, true));
+        s.frame(&header(19), &Stream::default());
+    }
+    s
+}
+
+#[test]
+fn bodies_stay_and_everything_else_goes() {
+    let stream = everything();
+    assert_eq!(run(&stream.bytes, &[usize::MAX / 2]), stream.wanted);
+}
+
+#[test]
+fn any_cut_gives_the_same() {
+    let stream = everything();
+    for cut in 1..stream.bytes.len() {
+        assert_eq!(
+            run(&stream.bytes, &[cut, usize::MAX / 2]),
+            stream.wanted,
+            "cut at {cut}"
+        );
+    }
+    for size in 1..130 {
+        assert_eq!(run(&stream.bytes, &[size]), stream.wanted, "pieces of {size}");
+    }
+    assert_eq!(run(&stream.bytes, &[4, 4, 100, 1, 13, 57]), stream.wanted);
+}
+
+#[test]
+fn a_header_in_any_order_keeps_its_body() {
+    let mut stream = Stream::default();
+    let header = br#"{"opaque":1,"code":310,"flag":0,"extFields":{}}"#;
+    stream
+        .frame(header, &body(30, false))
+        .frame(&json(310), &body(20, false));
+    assert_eq!(run(&stream.bytes, &[9]), stream.wanted);
+}
+
+#[test]
+fn a_record_that_does_not_fit_its_frame_is_skipped_to_the_end() {
+    let mut broken = stored(&[10], 0);
+    broken.bytes[0] = 1;
+    let fixed = 88;
+    broken.wanted[fixed..].fill(false);
+    let mut stream = Stream::default();
+    stream
+        .frame(&json(0), &broken)
+        .frame(&json(310), &body(20, false));
+    assert_eq!(run(&stream.bytes, &[usize::MAX / 2]), stream.wanted);
+}
+
+#[test]
+fn a_hole_in_a_body_harms_nothing() {
+    let mut follow = Follow {
+        skip: 100,
+        left: 100,
+        ..Follow::START
+    };
+    follow.missed(30);
+    assert_eq!((follow.placed, follow.skip, follow.left), (1, 70, 70));
+}
+
+#[test]
+fn a_hole_in_a_frame_costs_the_rest_of_it() {
+    let mut follow = Follow {
+        copy: 50,
+        left: 100,
+        ..Follow::START
+    };
+    follow.missed(30);
+    assert_eq!((follow.placed, follow.copy, follow.skip), (1, 0, 70));
+}
+
+#[test]
+fn a_hole_over_the_end_loses_the_place() {
+    let mut follow = Follow {
+        skip: 100,
+        left: 100,
+        ..Follow::START
+    };
+    follow.missed(101);
+    assert_eq!(follow.placed, 0);
+}
+
+#[test]
+fn a_head_that_is_none_loses_the_place() {
+    assert!(
+        run(b"GET / HTTP/1.1\r\n\r\n", &[5])
+            .iter()
+            .skip(8)
+            .all(|copied| !copied)
+    );
+}
