@@ -122,7 +122,9 @@ impl Header {
 
     /// All fields in the order of the wire, repeated ones too.
     pub fn fields(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-        self.fields.iter().map(|(k, v)| (k.decode(&self.raw), v.decode(&self.raw)))
+        self.fields
+            .iter()
+            .map(|(k, v)| (k.decode(&self.raw), v.decode(&self.raw)))
     }
 
     /// The message properties of a send: field `i` of the short form, `properties` of the long one (§2.2).
@@ -133,7 +135,11 @@ impl Header {
     }
 
     fn find(&self, name: &str) -> Option<Text> {
-        self.fields.iter().rev().find(|(key, _)| key.is(&self.raw, name)).map(|(_, value)| *value)
+        self.fields
+            .iter()
+            .rev()
+            .find(|(key, _)| key.is(&self.raw, name))
+            .map(|(_, value)| *value)
     }
 }
 
@@ -145,7 +151,11 @@ impl fmt::Debug for Header {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 let hidden = |key: &str| SECRETS.iter().any(|s| s.eq_ignore_ascii_case(key));
                 f.debug_map()
-                    .entries(self.0.fields().map(|(k, v)| if hidden(&k) { (k, "…".into()) } else { (k, v) }))
+                    .entries(
+                        self.0
+                            .fields()
+                            .map(|(k, v)| if hidden(&k) { (k, "…".into()) } else { (k, v) }),
+                    )
                     .finish()
             }
         }

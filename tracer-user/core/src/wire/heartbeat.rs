@@ -52,10 +52,15 @@ impl Heartbeat {
     /// # Errors
     /// [`Malformed`] where it is no JSON object.
     pub fn parse(body: &[u8]) -> Result<Heartbeat, Malformed> {
-        let value: Value = serde_json::from_slice(body)
-            .map_err(|e| Malformed { what: "heartbeat", at: offset(body, e.line(), e.column()) })?;
+        let value: Value = serde_json::from_slice(body).map_err(|e| Malformed {
+            what: "heartbeat",
+            at: offset(body, e.line(), e.column()),
+        })?;
         if !value.is_object() {
-            return Err(Malformed { what: "heartbeat", at: 0 });
+            return Err(Malformed {
+                what: "heartbeat",
+                at: 0,
+            });
         }
         let producers = list(&value, "producerDataSet").map(|p| text(p, "groupName"));
         Ok(Heartbeat {
@@ -81,12 +86,19 @@ fn subscription(value: &Value) -> Subscription {
         topic: text(value, "topic"),
         expression: text(value, "subString"),
         expression_type: text(value, "expressionType"),
-        tags: list(value, "tagsSet").filter_map(Value::as_str).map(str::to_owned).collect(),
+        tags: list(value, "tagsSet")
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect(),
     }
 }
 
 fn text(value: &Value, key: &str) -> String {
-    value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+    value
+        .get(key)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
@@ -95,7 +107,11 @@ fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
 
 /// The byte that `serde_json` means with a line and a column, both counted from 1.
 fn offset(body: &[u8], line: usize, column: usize) -> usize {
-    let before: usize = body.split_inclusive(|b| *b == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
+    let before: usize = body
+        .split_inclusive(|b| *b == b'\n')
+        .take(line.saturating_sub(1))
+        .map(<[u8]>::len)
+        .sum();
     before + column.saturating_sub(1)
 }
 
@@ -136,17 +152,38 @@ mod tests {
 
     #[test]
     fn missing_and_mistyped_keys_stay_empty() {
-        for body in ["{}", r#"{"clientID":5,"producerDataSet":{},"consumerDataSet":null,"withoutSub":"x"}"#] {
-            assert_eq!(Heartbeat::parse(body.as_bytes()), Ok(Heartbeat::default()), "{body}");
+        for body in [
+            "{}",
+            r#"{"clientID":5,"producerDataSet":{},"consumerDataSet":null,"withoutSub":"x"}"#,
+        ] {
+            assert_eq!(
+                Heartbeat::parse(body.as_bytes()),
+                Ok(Heartbeat::default()),
+                "{body}"
+            );
         }
-        let consumers = Heartbeat::parse(br#"{"consumerDataSet":[1,{"tagsSet":1}]}"#).unwrap().consumers;
+        let consumers = Heartbeat::parse(br#"{"consumerDataSet":[1,{"tagsSet":1}]}"#)
+            .unwrap()
+            .consumers;
         assert_eq!(consumers, [Consumer::default(), Consumer::default()]);
     }
 
     #[test]
     fn not_an_object() {
-        assert_eq!(Heartbeat::parse(b"[]"), Err(Malformed { what: "heartbeat", at: 0 }));
-        assert_eq!(Heartbeat::parse(b"{\n  x}"), Err(Malformed { what: "heartbeat", at: 4 }));
+        assert_eq!(
+            Heartbeat::parse(b"[]"),
+            Err(Malformed {
+                what: "heartbeat",
+                at: 0
+            })
+        );
+        assert_eq!(
+            Heartbeat::parse(b"{\n  x}"),
+            Err(Malformed {
+                what: "heartbeat",
+                at: 4
+            })
+        );
         assert!(Heartbeat::parse(b"").is_err());
     }
 }

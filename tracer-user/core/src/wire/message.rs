@@ -5,6 +5,8 @@ mod stored;
 
 use std::net::SocketAddr;
 
+pub(crate) use stored::{MIN_STORED, starts_stored};
+
 use super::{Malformed, Properties, SysFlag, record::Record};
 
 /// A message of the commit log, as a pull answer carries it; its body is not kept.

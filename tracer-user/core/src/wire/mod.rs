@@ -9,7 +9,7 @@ pub mod heartbeat;
 pub mod message;
 mod parse;
 pub mod property;
-mod record;
+pub(crate) mod record;
 pub mod sys_flag;
 
 pub use code::{Language, RequestCode, ResponseCode, version_text};

@@ -20,7 +20,10 @@ pub(super) struct Fault<'a> {
 impl<'a> Fault<'a> {
     /// A failure at `rest`, to be returned with `?`.
     pub(super) fn at(rest: &'a [u8], what: &'static str) -> Err<Fault<'a>> {
-        Err::Error(Fault { rest, what: Some(what) })
+        Err::Error(Fault {
+            rest,
+            what: Some(what),
+        })
     }
 }
 
@@ -36,18 +39,29 @@ impl<'a> ParseError<&'a [u8]> for Fault<'a> {
 
 impl<'a> ContextError<&'a [u8]> for Fault<'a> {
     fn add_context(_: &'a [u8], what: &'static str, other: Fault<'a>) -> Fault<'a> {
-        Fault { what: other.what.or(Some(what)), ..other }
+        Fault {
+            what: other.what.or(Some(what)),
+            ..other
+        }
     }
 }
 
 /// The value of a parser that was given `whole`; on failure the place in it. `what` names the thing where the
 /// parser did not.
-pub(super) fn finish<'a, T>(whole: &'a [u8], what: &'static str, parsed: Parsed<'a, T>) -> Result<T, Malformed> {
+pub(super) fn finish<'a, T>(
+    whole: &'a [u8],
+    what: &'static str,
+    parsed: Parsed<'a, T>,
+) -> Result<T, Malformed> {
     match parsed {
         Ok((_, value)) => Ok(value),
-        Err(Err::Error(fault) | Err::Failure(fault)) => {
-            Err(Malformed { what: fault.what.unwrap_or(what), at: whole.offset(fault.rest) })
-        }
-        Err(Err::Incomplete(_)) => Err(Malformed { what, at: whole.len() }),
+        Err(Err::Error(fault) | Err::Failure(fault)) => Err(Malformed {
+            what: fault.what.unwrap_or(what),
+            at: whole.offset(fault.rest),
+        }),
+        Err(Err::Incomplete(_)) => Err(Malformed {
+            what,
+            at: whole.len(),
+        }),
     }
 }

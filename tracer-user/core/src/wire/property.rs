@@ -18,20 +18,32 @@ impl Properties {
     /// The value of a property; the last one where a name is repeated, as Java reads it. `None` where the
     /// value is empty or not UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.rsplit(is_value_end).filter_map(entry).find(|(key, _)| *key == name.as_bytes());
+        let found = self
+            .0
+            .rsplit(is_value_end)
+            .filter_map(entry)
+            .find(|(key, _)| *key == name.as_bytes());
         std::str::from_utf8(found?.1).ok()
     }
 
     /// The first value of a repeated name: for a stored batch message its own UNIQ_KEY (§3.4).
     pub fn first(&self, name: &str) -> Option<&str> {
-        let found = self.0.split(is_value_end).filter_map(entry).find(|(key, _)| *key == name.as_bytes());
+        let found = self
+            .0
+            .split(is_value_end)
+            .filter_map(entry)
+            .find(|(key, _)| *key == name.as_bytes());
         std::str::from_utf8(found?.1).ok()
     }
 
     /// Like [`Properties::get`], without regard to case: names of trace context differ by propagator (§3.2).
     pub fn get_ignore_case(&self, name: &str) -> Option<&str> {
         let same = |key: &[u8]| key.eq_ignore_ascii_case(name.as_bytes());
-        let found = self.0.rsplit(is_value_end).filter_map(entry).find(|(key, _)| same(key));
+        let found = self
+            .0
+            .rsplit(is_value_end)
+            .filter_map(entry)
+            .find(|(key, _)| same(key));
         std::str::from_utf8(found?.1).ok()
     }
 
@@ -63,7 +75,10 @@ mod tests {
     #[test]
     fn rules_of_the_java_parser() {
         let p = properties(b"a\x011\x02\x01no name\x02no value\x01\x02plain\x02b\x01x\x01y\x02\x02a\x012");
-        assert_eq!(p.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "x\u{1}y"), ("a", "2")]);
+        assert_eq!(
+            p.iter().collect::<Vec<_>>(),
+            [("a", "1"), ("b", "x\u{1}y"), ("a", "2")]
+        );
         assert_eq!((p.get("a"), p.first("a")), (Some("2"), Some("1")));
         for absent in ["", "no value", "plain", "c"] {
             assert_eq!(p.get(absent), None, "{absent}");
@@ -74,7 +89,10 @@ mod tests {
     #[test]
     fn trailing_separator_is_optional() {
         for raw in [&b"a\x011\x02b\x012"[..], b"a\x011\x02b\x012\x02"] {
-            assert_eq!(properties(raw).iter().collect::<Vec<_>>(), [("a", "1"), ("b", "2")]);
+            assert_eq!(
+                properties(raw).iter().collect::<Vec<_>>(),
+                [("a", "1"), ("b", "2")]
+            );
         }
         assert_eq!(properties(b"").iter().count(), 0);
     }

@@ -18,9 +18,17 @@ pub(crate) trait Record: Sized {
 
     /// Reads one whole record: all of `bytes`.
     fn parse_whole(bytes: &[u8]) -> Result<Self, Malformed> {
-        let wrong = |what| Malformed { what, at: bytes.len() };
+        let wrong = |what| Malformed {
+            what,
+            at: bytes.len(),
+        };
         match Self::parse_head(bytes)? {
-            Head::Record { fixed, head, body, tail } => {
+            Head::Record {
+                fixed,
+                head,
+                body,
+                tail,
+            } => {
                 let rest = bytes.get(head as usize..).and_then(|b| b.get(body as usize..));
                 match rest {
                     Some(rest) if rest.len() == tail as usize => Self::parse_tail(fixed, rest),

@@ -85,7 +85,11 @@ fn document(raw: &[u8]) -> Parsed<'_, Members> {
         Ok((rest, ()))
     })?;
     let rest = space(rest);
-    if rest.is_empty() { Ok((rest, members)) } else { Err(Fault::at(rest, "end of header")) }
+    if rest.is_empty() {
+        Ok((rest, members))
+    } else {
+        Err(Fault::at(rest, "end of header"))
+    }
 }
 
 /// The value of `extFields`: an object, or nothing of the kind (null in some clients).
@@ -159,7 +163,9 @@ fn value(input: &[u8], depth: u32) -> Parsed<'_, Value<'_>> {
             array(input, depth).map(|(rest, ())| (rest, Value::Nested))
         }
         Some(b'n') => tag("null").map(|_: &[u8]| Value::Null).parse(input),
-        _ => context("value", take_while1(is_bare)).map(Value::Bare).parse(input),
+        _ => context("value", take_while1(is_bare))
+            .map(Value::Bare)
+            .parse(input),
     }
 }
 
@@ -189,9 +195,9 @@ fn string(input: &[u8]) -> Parsed<'_, Str<'_>> {
 fn space(input: &[u8]) -> &[u8] {
     // nearly always there is none
     match input.first() {
-        Some(b) if is_space(*b) => {
-            take_while::<_, _, Fault<'_>>(is_space).parse(input).map_or(input, |(rest, _)| rest)
-        }
+        Some(b) if is_space(*b) => take_while::<_, _, Fault<'_>>(is_space)
+            .parse(input)
+            .map_or(input, |(rest, _)| rest),
         _ => input,
     }
 }
@@ -203,7 +209,9 @@ fn is_space(b: u8) -> bool {
 impl Value<'_> {
     /// As a whole number of 32 bits, in quotes or not.
     fn int(&self) -> Option<i32> {
-        let (Value::Text(Str { raw, .. }) | Value::Bare(raw)) = self else { return None };
+        let (Value::Text(Str { raw, .. }) | Value::Bare(raw)) = self else {
+            return None;
+        };
         std::str::from_utf8(raw).ok()?.trim().parse().ok()
     }
 

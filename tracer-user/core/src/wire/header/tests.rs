@@ -37,10 +37,17 @@ fn json_in_any_shape() {
         "\"version\":\"479\",\"remark\":null,\"code\":200050}\n"
     ))
     .unwrap();
-    assert_eq!((header.code, header.opaque, header.flag, header.version), (200050, -5, 3, 479));
+    assert_eq!(
+        (header.code, header.opaque, header.flag, header.version),
+        (200050, -5, 3, 479)
+    );
     assert_eq!(header.language, Language::PYTHON);
     assert_eq!(header.remark(), None);
-    assert_eq!(header.field("a").as_deref(), Some("again"), "the last of two, its key escaped");
+    assert_eq!(
+        header.field("a").as_deref(),
+        Some("again"),
+        "the last of two, its key escaped"
+    );
     assert_eq!(header.int("n"), Some(-1));
     assert_eq!(header.bool("t"), Some(true));
     assert_eq!(header.field("none"), None);
@@ -50,7 +57,12 @@ fn json_in_any_shape() {
 
 #[test]
 fn json_without_ext_fields() {
-    for ext in ["", ",\"extFields\":null", ",\"extFields\":{}", ",\"extFields\":{ }"] {
+    for ext in [
+        "",
+        ",\"extFields\":null",
+        ",\"extFields\":{}",
+        ",\"extFields\":{ }",
+    ] {
         let header = json(&format!("{{\"code\":0,\"opaque\":1,\"flag\":1{ext}}}")).unwrap();
         assert_eq!(header.fields().count(), 0, "{ext}");
         assert!(header.is_response() && !header.is_one_way());
@@ -83,7 +95,11 @@ fn json_that_is_no_header() {
 #[test]
 fn limits_of_json() {
     let nested = |n: usize| {
-        format!("{{\"x\":{}{},\"code\":0,\"opaque\":1,\"flag\":1}}", "[".repeat(n), "]".repeat(n))
+        format!(
+            "{{\"x\":{}{},\"code\":0,\"opaque\":1,\"flag\":1}}",
+            "[".repeat(n),
+            "]".repeat(n)
+        )
     };
     assert!(json(&nested(32)).is_ok());
     assert_eq!(json(&nested(33)).unwrap_err().what, "nesting");
@@ -91,7 +107,10 @@ fn limits_of_json() {
 
     let many = |n: usize| {
         let fields: Vec<_> = (0..n).map(|i| format!("\"k{i}\":\"{i}\"")).collect();
-        format!("{{\"code\":0,\"opaque\":1,\"flag\":1,\"extFields\":{{{}}}}}", fields.join(","))
+        format!(
+            "{{\"code\":0,\"opaque\":1,\"flag\":1,\"extFields\":{{{}}}}}",
+            fields.join(",")
+        )
     };
     assert_eq!(json(&many(256)).unwrap().field("k255").as_deref(), Some("255"));
     assert_eq!(json(&many(257)).unwrap_err().what, "number of extFields");
@@ -126,11 +145,23 @@ fn binary_fields() {
 
 #[test]
 fn binary_pop_codes_are_restored_for_requests() {
-    for (wire, code) in [(3442, 200050), (3448, 200056), (3465, 200073), (3545, 200153), (310, 310)] {
+    for (wire, code) in [
+        (3442, 200050),
+        (3448, 200056),
+        (3465, 200073),
+        (3545, 200153),
+        (310, 310),
+    ] {
         assert_eq!(parse_binary(binary(wire, 0, "", &[])).unwrap().code, code);
-        assert_eq!(parse_binary(binary(wire, 1, "", &[])).unwrap().code, i32::from(wire));
+        assert_eq!(
+            parse_binary(binary(wire, 1, "", &[])).unwrap().code,
+            i32::from(wire)
+        );
     }
-    assert_eq!(parse_binary(binary(-1006, 1, "", &[])).unwrap().response_code(), ResponseCode::RPC_TIME_OUT);
+    assert_eq!(
+        parse_binary(binary(-1006, 1, "", &[])).unwrap().response_code(),
+        ResponseCode::RPC_TIME_OUT
+    );
 }
 
 #[test]
@@ -140,10 +171,18 @@ fn binary_identity() {
         assert!(parse_binary(whole[..end].to_vec()).is_err(), "{end}");
     }
     assert!(parse_binary([&whole[..], b"x"].concat()).is_err());
-    assert_eq!(parse_binary(binary(11, 0, "", &[("a key", "v")])).unwrap_err().what, "extFields key");
+    assert_eq!(
+        parse_binary(binary(11, 0, "", &[("a key", "v")]))
+            .unwrap_err()
+            .what,
+        "extFields key"
+    );
     let many: Vec<_> = (0..257).map(|_| ("k", "v")).collect();
     assert!(parse_binary(binary(11, 0, "", &many[..256])).is_ok());
-    assert_eq!(parse_binary(binary(11, 0, "", &many)).unwrap_err().what, "number of extFields");
+    assert_eq!(
+        parse_binary(binary(11, 0, "", &many)).unwrap_err().what,
+        "number of extFields"
+    );
 }
 
 #[test]
@@ -159,7 +198,15 @@ fn properties_of_a_send() {
 
 #[test]
 fn credentials_are_not_shown() {
-    let entries = [("AccessKey", "secret-a"), ("Signature", "secret-b"), ("SecurityToken", "secret-c"), ("t", "v")];
+    let entries = [
+        ("AccessKey", "secret-a"),
+        ("Signature", "secret-b"),
+        ("SecurityToken", "secret-c"),
+        ("t", "v"),
+    ];
     let shown = format!("{:?}", parse_binary(binary(10, 0, "", &entries)).unwrap());
-    assert!(!shown.contains("secret") && shown.contains("\"t\": \"v\""), "{shown}");
+    assert!(
+        !shown.contains("secret") && shown.contains("\"t\": \"v\""),
+        "{shown}"
+    );
 }

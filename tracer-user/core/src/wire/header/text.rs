@@ -20,7 +20,10 @@ impl Text {
     /// The range that `part` is of `whole`; `part` must be a slice of it.
     pub(super) fn of(whole: &[u8], part: &[u8], escaped: bool) -> Text {
         let start = whole.offset(part) as u32;
-        Text { start, length: part.len() as u32 & !ESCAPED | if escaped { ESCAPED } else { 0 } }
+        Text {
+            start,
+            length: part.len() as u32 & !ESCAPED | if escaped { ESCAPED } else { 0 },
+        }
     }
 
     fn escaped(self) -> bool {
@@ -38,12 +41,20 @@ impl Text {
 
     /// Whether the text is `name`.
     pub(super) fn is(self, whole: &[u8], name: &str) -> bool {
-        if self.escaped() { self.decode(whole) == name } else { self.raw(whole) == name.as_bytes() }
+        if self.escaped() {
+            self.decode(whole) == name
+        } else {
+            self.raw(whole) == name.as_bytes()
+        }
     }
 
     /// The text itself.
     pub(super) fn decode(self, whole: &[u8]) -> Cow<'_, str> {
-        if self.escaped() { Cow::Owned(unescape(self.raw(whole))) } else { String::from_utf8_lossy(self.raw(whole)) }
+        if self.escaped() {
+            Cow::Owned(unescape(self.raw(whole)))
+        } else {
+            String::from_utf8_lossy(self.raw(whole))
+        }
     }
 
     /// The text's bytes, shared where nothing is to be unescaped.
@@ -94,7 +105,9 @@ fn simple(c: u8) -> char {
 /// What follows `\u`: four hex digits, or a surrogate pair. A surrogate without its other half is replaced,
 /// and what follows it is read on its own.
 fn unicode(rest: &[u8]) -> (char, &[u8]) {
-    let Some((unit, after)) = hex4(rest) else { return (char::REPLACEMENT_CHARACTER, rest) };
+    let Some((unit, after)) = hex4(rest) else {
+        return (char::REPLACEMENT_CHARACTER, rest);
+    };
     if let Some(c) = char::from_u32(unit) {
         return (c, after);
     }
@@ -108,7 +121,9 @@ fn unicode(rest: &[u8]) -> (char, &[u8]) {
 
 fn hex4(raw: &[u8]) -> Option<(u32, &[u8])> {
     let (digits, rest) = raw.split_at_checked(4)?;
-    let value = digits.iter().try_fold(0, |n, d| Some(n << 4 | char::from(*d).to_digit(16)?))?;
+    let value = digits
+        .iter()
+        .try_fold(0, |n, d| Some(n << 4 | char::from(*d).to_digit(16)?))?;
     Some((value, rest))
 }
 

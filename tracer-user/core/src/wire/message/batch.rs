@@ -28,22 +28,42 @@ impl Record for BatchMessage {
     type Fixed = BatchMessage;
 
     fn parse_head(bytes: &[u8]) -> Result<Head<BatchMessage>, Malformed> {
-        let Some(head) = bytes.get(..HEAD) else { return Ok(Head::More(HEAD)) };
+        let Some(head) = bytes.get(..HEAD) else {
+            return Ok(Head::More(HEAD));
+        };
         // magic and CRC are zero in all known clients, and the broker reads neither
         let (total, _, _, flag, body) = finish(head, "batch record", fixed(head))?;
-        match total.checked_sub(HEAD as u32).and_then(|rest| rest.checked_sub(body)) {
+        match total
+            .checked_sub(HEAD as u32)
+            .and_then(|rest| rest.checked_sub(body))
+        {
             Some(tail @ 2..=MAX_TAIL) => {
-                let fixed = BatchMessage { flag, body_length: body, properties: Properties::default() };
-                Ok(Head::Record { fixed, head: HEAD as u32, body, tail })
+                let fixed = BatchMessage {
+                    flag,
+                    body_length: body,
+                    properties: Properties::default(),
+                };
+                Ok(Head::Record {
+                    fixed,
+                    head: HEAD as u32,
+                    body,
+                    tail,
+                })
             }
-            _ => Err(Malformed { what: "batch record's lengths", at: 0 }),
+            _ => Err(Malformed {
+                what: "batch record's lengths",
+                at: 0,
+            }),
         }
     }
 
     fn parse_tail(fixed: BatchMessage, tail: &[u8]) -> Result<BatchMessage, Malformed> {
         let parsed: Parsed<'_, _> = all_consuming(length_data(be_u16)).parse(tail);
         let properties = finish(tail, "batch record's properties", parsed)?;
-        Ok(BatchMessage { properties: Properties(Bytes::copy_from_slice(properties)), ..fixed })
+        Ok(BatchMessage {
+            properties: Properties(Bytes::copy_from_slice(properties)),
+            ..fixed
+        })
     }
 }
 

@@ -33,7 +33,7 @@ const MAGIC_V2: u32 = 0xdaa3_20ab;
 /// Magic of the filler at the end of a commit-log file.
 const MAGIC_FILLER: u32 = 0xcbd4_3194;
 /// Bytes of the smallest record.
-const MIN_RECORD: u32 = 91;
+pub(crate) const MIN_STORED: u32 = 91;
 /// Bytes up to and with `sysFlag`, which tells the length of the hosts.
 const UP_TO_SYS_FLAG: usize = 40;
 /// Bytes up to the body with two IPv4 hosts.
@@ -44,11 +44,11 @@ const V6_EXTRA: usize = 12;
 const MAX_TAIL: u32 = 2 + 0xffff + 2 + 0xffff;
 
 /// Whether the 8 bytes start a stored message that fits into `room` bytes.
-pub(crate) fn starts_message(bytes: &[u8; 8], room: u32) -> bool {
+pub(crate) fn starts_stored(bytes: &[u8; 8], room: u32) -> bool {
     let [size @ .., _, _, _, _] = *bytes;
     let [_, _, _, _, magic @ ..] = *bytes;
     let (size, magic) = (u32::from_be_bytes(size), u32::from_be_bytes(magic));
-    (MIN_RECORD..=room).contains(&size) && matches!(magic, MAGIC_V1 | MAGIC_V2)
+    (MIN_STORED..=room).contains(&size) && matches!(magic, MAGIC_V1 | MAGIC_V2)
 }
 
 /// A stored message without topic and properties.
@@ -63,24 +63,42 @@ impl Record for StoredMessage {
     type Fixed = Fixed;
 
     fn parse_head(bytes: &[u8]) -> Result<Head<Fixed>, Malformed> {
-        let Some(start) = bytes.get(..UP_TO_SYS_FLAG) else { return Ok(Head::More(UP_TO_SYS_FLAG)) };
+        let Some(start) = bytes.get(..UP_TO_SYS_FLAG) else {
+            return Ok(Head::More(UP_TO_SYS_FLAG));
+        };
         let (total, magic, .., sys_flag) = finish(start, "record", start_fields(start))?;
         match magic {
             MAGIC_FILLER if total as usize >= UP_TO_SYS_FLAG => return Ok(Head::Filler(total)),
-            MAGIC_V1 | MAGIC_V2 if total >= MIN_RECORD => {}
-            _ => return Err(Malformed { what: "record's size or magic", at: 0 }),
+            MAGIC_V1 | MAGIC_V2 if total >= MIN_STORED => {}
+            _ => {
+                return Err(Malformed {
+                    what: "record's size or magic",
+                    at: 0,
+                });
+            }
         }
         let flags = SysFlag(sys_flag);
         let v6_hosts = usize::from(flags.born_host_v6()) + usize::from(flags.store_host_v6());
         let need = HEAD_V4 + v6_hosts * V6_EXTRA;
-        let Some(head) = bytes.get(..need) else { return Ok(Head::More(need)) };
+        let Some(head) = bytes.get(..need) else {
+            return Ok(Head::More(need));
+        };
         let message = finish(head, "record", fixed(head, flags))?;
         let (head, body) = (need as u32, message.body_length);
         match total.checked_sub(head).and_then(|rest| rest.checked_sub(body)) {
-            Some(tail) if tail <= MAX_TAIL => {
-                Ok(Head::Record { fixed: Fixed { message, v2: magic == MAGIC_V2 }, head, body, tail })
-            }
-            _ => Err(Malformed { what: "record's body length", at: need - 4 }),
+            Some(tail) if tail <= MAX_TAIL => Ok(Head::Record {
+                fixed: Fixed {
+                    message,
+                    v2: magic == MAGIC_V2,
+                },
+                head,
+                body,
+                tail,
+            }),
+            _ => Err(Malformed {
+                what: "record's body length",
+                at: need - 4,
+            }),
         }
     }
 
@@ -135,13 +153,20 @@ fn host<'a>(v6: bool) -> impl FnMut(&'a [u8]) -> Parsed<'a, SocketAddr> {
         } else {
             map(be_u32, |ip| IpAddr::V4(Ipv4Addr::from(ip))).parse(input)?
         };
-        map_opt(be_u32, |port| Some(SocketAddr::new(ip, u16::try_from(port).ok()?))).parse(rest)
+        map_opt(be_u32, |port| {
+            Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
+        })
+        .parse(rest)
     }
 }
 
 /// Topic and properties; they end where the record ends.
 fn trailer(input: &[u8], v2: bool) -> Parsed<'_, (&[u8], &[u8])> {
-    let (rest, length) = if v2 { be_u16(input)? } else { map(be_u8, u16::from).parse(input)? };
+    let (rest, length) = if v2 {
+        be_u16(input)?
+    } else {
+        map(be_u8, u16::from).parse(input)?
+    };
     let topic = context("topic", nom::bytes::complete::take(length));
     let properties = context("properties", length_data(be_u16));
     all_consuming((topic, properties)).parse(rest)

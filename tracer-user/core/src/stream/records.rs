@@ -1,0 +1,207 @@
+//! Message records in a body, read as they pass: heads and tails are taken, message bodies are not.
+
+use crate::wire::record::{Head, Record};
+
+use super::MAX_MESSAGES;
+
+/// Reads the records of one body.
+#[derive(Debug)]
+pub(super) struct Records<R: Record> {
+    messages: Vec<R>,
+    step: Step<R::Fixed>,
+    /// What has come of the head or tail being read.
+    buffer: Vec<u8>,
+    /// Bytes of the body that have not passed yet.
+    left: usize,
+    /// Something is missing from `messages`.
+    incomplete: bool,
+}
+
+/// Where in a record the next byte stands.
+#[derive(Debug)]
+enum Step<F> {
+    Head,
+    /// In the message body.
+    Body {
+        fixed: F,
+        left: usize,
+        tail: usize,
+    },
+    Tail {
+        fixed: F,
+        need: usize,
+    },
+    /// In a filler, or in a record that will not come out.
+    Skip {
+        left: usize,
+    },
+    /// It is not known where the next record starts.
+    Lost,
+}
+
+impl<R: Record> Records<R> {
+    pub(super) fn new(length: u32) -> Records<R> {
+        let left = length as usize;
+        Records {
+            messages: Vec::new(),
+            step: Step::Head,
+            buffer: Vec::new(),
+            left,
+            incomplete: false,
+        }
+    }
+
+    /// Takes in the body's next bytes.
+    pub(super) fn bytes(&mut self, mut input: &[u8]) {
+        // a step may be complete without any input; every turn without input ends a step or returns
+        loop {
+            self.step = match std::mem::replace(&mut self.step, Step::Lost) {
+                Step::Head if self.left == 0 && self.buffer.is_empty() => {
+                    self.step = Step::Head;
+                    return;
+                }
+                Step::Head => match self.head(&mut input) {
+                    Some(step) => step,
+                    None => {
+                        self.step = Step::Head;
+                        return;
+                    }
+                },
+                Step::Body { fixed, left, tail } => match left - self.take(&mut input, left).len() {
+                    0 => Step::Tail { fixed, need: tail },
+                    left => {
+                        self.step = Step::Body { fixed, left, tail };
+                        return;
+                    }
+                },
+                Step::Tail { fixed, need } => {
+                    let part = self.take(&mut input, need - self.buffer.len());
+                    if self.buffer.is_empty() && part.len() == need {
+                        self.complete(R::parse_tail(fixed, part).ok());
+                    } else {
+                        self.buffer.extend_from_slice(part);
+                        if self.buffer.len() < need {
+                            self.step = Step::Tail { fixed, need };
+                            return;
+                        }
+                        self.complete(R::parse_tail(fixed, &self.buffer).ok());
+                        self.buffer.clear();
+                    }
+                    Step::Head
+                }
+                Step::Skip { left } => match left - self.take(&mut input, left).len() {
+                    0 => Step::Head,
+                    left => {
+                        self.step = Step::Skip { left };
+                        return;
+                    }
+                },
+                Step::Lost => {
+                    self.take(&mut input, usize::MAX);
+                    return;
+                }
+            };
+        }
+    }
+
+    /// Lets `length` bytes pass that are not there.
+    pub(super) fn hole(&mut self, length: u32) {
+        let mut length = (length as usize).min(self.left);
+        self.left -= length;
+        while length > 0 {
+            let mut pass = |left: usize| {
+                let n = left.min(length);
+                length -= n;
+                left - n
+            };
+            self.step = match std::mem::replace(&mut self.step, Step::Lost) {
+                Step::Body { fixed, left, tail } => match pass(left) {
+                    0 => Step::Tail { fixed, need: tail },
+                    left => Step::Body { fixed, left, tail },
+                },
+                Step::Skip { left } => match pass(left) {
+                    0 => Step::Head,
+                    left => Step::Skip { left },
+                },
+                // the record is lost, but its end is known
+                Step::Tail { need, .. } => {
+                    self.incomplete = true;
+                    let left = need - self.buffer.len();
+                    self.buffer.clear();
+                    Step::Skip { left }
+                }
+                Step::Head | Step::Lost => {
+                    self.incomplete = true;
+                    self.buffer.clear();
+                    length = 0;
+                    Step::Lost
+                }
+            };
+        }
+    }
+
+    /// The messages, and whether some are missing. The body has passed.
+    pub(super) fn finish(self) -> (Vec<R>, bool) {
+        let ended = matches!(self.step, Step::Head) && self.buffer.is_empty();
+        (self.messages, self.incomplete || !ended)
+    }
+
+    /// Reads a head. `None`: more bytes are needed.
+    fn head(&mut self, input: &mut &[u8]) -> Option<Step<R::Fixed>> {
+        loop {
+            let have = self.buffer.len();
+            let view = if have == 0 { *input } else { &self.buffer };
+            // the bytes of this record that are still to pass
+            let room = self.left;
+            match R::parse_head(view) {
+                Ok(Head::More(need)) if need - have <= room => {
+                    let part = self.take(input, need - have);
+                    self.buffer.extend_from_slice(part);
+                    if self.buffer.len() < need {
+                        return None;
+                    }
+                }
+                Ok(Head::Record {
+                    fixed,
+                    head,
+                    body,
+                    tail,
+                }) if head as usize + body as usize + tail as usize <= room + have => {
+                    self.take(input, head as usize - have);
+                    self.buffer.clear();
+                    return Some(Step::Body {
+                        fixed,
+                        left: body as usize,
+                        tail: tail as usize,
+                    });
+                }
+                Ok(Head::Filler(total)) if total as usize <= room + have => {
+                    self.buffer.clear();
+                    return Some(Step::Skip {
+                        left: total as usize - have,
+                    });
+                }
+                _ => {
+                    self.incomplete = true;
+                    self.buffer.clear();
+                    return Some(Step::Lost);
+                }
+            }
+        }
+    }
+
+    fn complete(&mut self, message: Option<R>) {
+        match message {
+            Some(message) if self.messages.len() < MAX_MESSAGES => self.messages.push(message),
+            _ => self.incomplete = true,
+        }
+    }
+
+    /// Up to `n` of the input's bytes, which pass.
+    fn take<'a>(&mut self, input: &mut &'a [u8], n: usize) -> &'a [u8] {
+        let (taken, rest) = input.split_at(n.min(input.len()));
+        self.left = self.left.saturating_sub(taken.len());
+        *input = rest;
+        taken
+    }
+}
