@@ -37,7 +37,7 @@ pub fn sniff(b: &[u8; PREFIX], n: usize) -> Verdict {
         return Verdict::More;
     }
     let length = u32::from_be_bytes([b[0], b[1], b[2], b[3]]);
-    if b[4] > 1 || length < 25 || length > 16_777_212 {
+    if b[4] > 1 || !(25..=16_777_212).contains(&length) {
         return Verdict::Other;
     }
     if n < 8 {
