@@ -1,10 +1,19 @@
 //! The one door of this crate.
 
-use std::time::Duration;
+pub mod limits;
+pub(crate) mod names;
+pub(crate) mod timers;
+mod totals;
 
+use std::{collections::BTreeMap, time::Duration};
+
+use self::timers::Timers;
+pub use self::totals::Totals;
 use crate::{
+    exchange::Connection,
+    lifecycle::{Lifecycle, Sink},
     model::{Span, Timestamp},
-    record::{Close, Open, Record},
+    record::{Close, ConnectionId, Data, Open, Process, Record},
 };
 
 /// What the engine may be told.
@@ -14,6 +23,9 @@ pub struct Config {
     pub correlate_timeout: Duration,
     /// How long a delivered message may wait for evidence (`process.ttl`).
     pub process_ttl: Duration,
+    /// How long a consumer may be without the connection it pulled on until its deliveries are given up. In this
+    /// time it connects anew, or commits its offsets at shutdown over another connection.
+    pub reconnect_grace: Duration,
     /// Compute ids from the message id (`trace.derive_ids`).
     pub derive_ids: bool,
     /// Emit the broker's end of connections too (`spans.broker_side`).
@@ -27,6 +39,7 @@ impl Default for Config {
         Config {
             correlate_timeout: Duration::from_secs(30),
             process_ttl: Duration::from_secs(15 * 60),
+            reconnect_grace: Duration::from_secs(10),
             derive_ids: true,
             broker_side: false,
             seed: 0,
@@ -36,6 +49,7 @@ impl Default for Config {
 
 /// What comes out.
 #[derive(Clone, PartialEq, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all outputs are spans; a box would cost each of them an allocation")]
 pub enum Output {
     /// A finished span.
     Span(Span),
@@ -45,61 +59,132 @@ pub enum Output {
     Closed(Close),
 }
 
-/// Running totals; they only grow.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Totals {
-    /// Connections seen.
-    pub connections: u64,
-    /// Frames decoded.
-    pub frames: u64,
-    /// Messages sent, one per message and successful or unanswered attempt.
-    pub messages_sent: u64,
-    /// Messages delivered.
-    pub messages_delivered: u64,
-    /// Spans made.
-    pub spans: u64,
-}
-
-/// Bytes of RocketMQ connections in, spans out. See the crate's documentation.
+/// Bytes of RocketMQ connections in, spans out.
+///
+/// - [`Engine::handle_record`] takes in a record, in the order in which the source made them; time passes by
+///   the records' own times.
+/// - [`Engine::handle_timeout`] lets time pass where no record comes, at [`Engine::poll_timeout`] at the
+///   latest. Hand in the records that the source holds ready before: what they say must not be too late.
+/// - [`Engine::poll_output`] returns what came of either. Call it until it is empty after each of them; until
+///   then outputs pile up.
+/// - [`Engine::finish`] ends everything that is open.
+///
+/// The same records and times, in the same order, give the same spans with the same ids.
 #[derive(Debug)]
 pub struct Engine {
-    config: Config,
-    totals: Totals,
+    connections: BTreeMap<ConnectionId, Connection>,
+    timers: Timers<ConnectionId>,
+    lifecycle: Lifecycle,
 }
 
 impl Engine {
     /// An engine without any connection.
     pub fn new(config: Config) -> Engine {
-        Engine { config, totals: Totals::default() }
+        Engine {
+            connections: BTreeMap::new(),
+            timers: Timers::new(),
+            lifecycle: Lifecycle::new(Sink::new(config)),
+        }
     }
 
     /// Takes in one record. Call [`Engine::poll_output`] until it is empty afterwards.
     pub fn handle_record(&mut self, record: Record<'_>) {
-        let _ = (record, &self.config);
+        let now = match &record {
+            Record::Open(open) => open.time,
+            Record::Data(data) => data.end,
+            Record::Close(close) => close.time,
+            Record::Process(process) => process.time,
+        };
+        self.handle_timeout(now);
+        match record {
+            Record::Open(open) => self.opened(open),
+            Record::Data(data) => self.data(data),
+            Record::Close(close) => self.closed(close),
+            Record::Process(Process { process, .. }) => self.lifecycle.process_ended(process),
+        }
     }
 
     /// Lets time pass: answers that never came, evidence that never came.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        let _ = now;
+        while let Some(id) = self.timers.pop(now) {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.armed = None;
+                connection.handle_timeout(now, &mut self.lifecycle);
+                let deadline = connection.deadline();
+                self.timers.arm(&id, &mut connection.armed, deadline);
+            }
+        }
+        self.lifecycle.handle_timeout(now);
     }
 
-    /// When [`Engine::handle_timeout`] has something to do next.
+    /// When [`Engine::handle_timeout`] has something to do next. It may turn out to be nothing.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
+        [self.timers.next(), self.lifecycle.poll_timeout()].into_iter().flatten().min()
     }
 
     /// The next thing that came out.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.lifecycle.sink.outputs.pop_front()
     }
 
     /// Ends everything that is open, as at shutdown: sends without answer and messages without evidence.
     pub fn finish(&mut self, now: Timestamp) {
-        let _ = now;
+        self.handle_timeout(now);
+        while let Some((id, mut connection)) = self.connections.pop_first() {
+            self.timers.disarm(&id, &mut connection.armed);
+            connection.abandon(now, &mut self.lifecycle);
+        }
+        self.lifecycle.finish();
     }
 
     /// Running totals.
     pub fn totals(&self) -> Totals {
-        self.totals
+        self.lifecycle.sink.totals
+    }
+
+    fn opened(&mut self, open: Open) {
+        // the number of an old connection, whose end was not seen
+        self.forget(open.connection, open.time);
+        self.insert(open.connection, Connection::open(&open));
+        self.lifecycle.sink.outputs.push_back(Output::Opened(open));
+    }
+
+    fn data(&mut self, data: Data<'_>) {
+        let id = data.connection;
+        if !self.connections.contains_key(&id) {
+            self.insert(id, Connection::unannounced(&data));
+        }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.handle_data(&data, &mut self.lifecycle);
+            let deadline = connection.deadline();
+            self.timers.arm(&id, &mut connection.armed, deadline);
+        }
+    }
+
+    fn closed(&mut self, close: Close) {
+        if let Some(mut connection) = self.connections.remove(&close.connection) {
+            self.timers.disarm(&close.connection, &mut connection.armed);
+            connection.close(&close, &mut self.lifecycle);
+        }
+        self.lifecycle.sink.outputs.push_back(Output::Closed(close));
+    }
+
+    fn insert(&mut self, id: ConnectionId, connection: Connection) {
+        if self.connections.len() >= limits::CONNECTIONS {
+            let idle = self.connections.iter().min_by_key(|(_, connection)| connection.active);
+            if let Some(idle) = idle.map(|(id, _)| *id) {
+                self.lifecycle.sink.totals.evicted_connections += 1;
+                self.forget(idle, connection.active);
+            }
+        }
+        self.lifecycle.sink.totals.connections += 1;
+        self.connections.insert(id, connection);
+    }
+
+    fn forget(&mut self, id: ConnectionId, now: Timestamp) {
+        if let Some(mut connection) = self.connections.remove(&id) {
+            self.timers.disarm(&id, &mut connection.armed);
+            connection.abandon(now, &mut self.lifecycle);
+        }
     }
 }

@@ -1,1 +1,202 @@
-//! lifecycle
+//! What happens to messages: each send attempt becomes a span, and each delivered message becomes one that
+//! lasts until there is evidence of its end.
+//!
+//! ```text
+//! request ──▶ request() ─┬─ send  ──▶ Pending::Send ─┐
+//!                        ├─ pull  ──▶ Pending::Pull ─┤ answered(), written(), unanswered() ──▶ spans
+//!                        ├─ commit, send-back ───────┼──────────────▶ ends of deliveries ──▶ spans
+//!                        └─ anything else            ▼
+//!                                              deliveries, by process, group and queue
+//! ```
+//!
+//! To add a request code: a line in [`Lifecycle::request`], and in [`Lifecycle::answered`] if its answer
+//! matters.
+
+mod attributes;
+mod batch;
+mod delivery;
+mod group;
+mod message;
+mod names;
+mod pull;
+mod queue;
+mod send;
+mod sink;
+mod trace;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use self::{
+    group::Groups,
+    pull::Pull,
+    send::{Attempt, Outcome},
+    trace::Attempts,
+};
+pub(crate) use sink::Sink;
+
+use crate::{
+    engine::limits,
+    exchange::Peer,
+    model::{ProcessId, Timestamp},
+    record::ConnectionId,
+    wire::{Body, Frame, Heartbeat, RequestCode},
+};
+
+/// A request that waits for its answer, as far as the answer matters.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    /// A send attempt.
+    Send(Box<Attempt>),
+    /// A pull.
+    Pull(Box<Pull>),
+    /// Nothing depends on it.
+    Other,
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unanswered {
+    /// None came in time.
+    TimedOut,
+    /// The connection closed first.
+    Closed,
+    /// It may have been lost, or nobody waits any longer.
+    Unknown,
+}
+
+/// All messages.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    pub(crate) sink: Sink,
+    attempts: Attempts,
+    groups: Groups,
+    /// Processes that themselves serve clients: proxies and brokers. What they send and pull is passed on.
+    servers: BTreeSet<ProcessId>,
+}
+
+impl Lifecycle {
+    pub(crate) fn new(sink: Sink) -> Lifecycle {
+        Lifecycle { sink, attempts: Attempts::new(), groups: Groups::new(), servers: BTreeSet::new() }
+    }
+
+    /// Takes in a client's request.
+    pub(crate) fn request(&mut self, peer: &Arc<Peer>, frame: &Frame) -> Pending {
+        let passes_on = self.servers.contains(&peer.process) && !peer.mirrored;
+        match frame.header.request_code() {
+            RequestCode::SEND_MESSAGE | RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_BATCH_MESSAGE => {
+                self.sink.totals.send_requests += 1;
+                return self.send(peer, frame, passes_on);
+            }
+            RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => {
+                self.sink.totals.pull_requests += 1;
+                if !passes_on && let Some(pull) = self.pull(peer, frame) {
+                    return Pending::Pull(Box::new(pull));
+                }
+            }
+            RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(peer, frame),
+            RequestCode::CONSUMER_SEND_MSG_BACK => self.send_back(peer, frame),
+            RequestCode::HEART_BEAT => self.sink.totals.heartbeats += 1,
+            _ => {}
+        }
+        Pending::Other
+    }
+
+    fn send(&mut self, peer: &Arc<Peer>, frame: &Frame, passes_on: bool) -> Pending {
+        let topic = send::topic(&frame.header);
+        if let Some(group) = topic.as_deref().and_then(names::retry_group) {
+            self.sent_to_retry(peer, group, &send::properties(&frame.header), frame);
+            return Pending::Other;
+        }
+        let forwarded = passes_on || peer.mirrored;
+        let attempt = Attempt::read(peer, frame, forwarded, &mut self.sink, &mut self.attempts);
+        attempt.map_or(Pending::Other, |attempt| Pending::Send(Box::new(attempt)))
+    }
+
+    /// Takes in the answer to a request.
+    pub(crate) fn answered(&mut self, pending: Pending, answer: Frame) {
+        match pending {
+            Pending::Send(attempt) => {
+                let (outcome, end) = (Outcome::Answered(&answer), answer.end);
+                attempt.finish(outcome, end, &mut self.sink, &mut self.attempts);
+            }
+            Pending::Pull(pull) => self.pull_answered(*pull, answer),
+            Pending::Other => {}
+        }
+    }
+
+    /// Ends a one-way request: it is done when it is written.
+    pub(crate) fn written(&mut self, pending: Pending) {
+        if let Pending::Send(attempt) = pending {
+            let end = attempt.written;
+            attempt.finish(Outcome::OneWay, end, &mut self.sink, &mut self.attempts);
+        }
+    }
+
+    /// Gives up waiting for the answer to a request, at `end`.
+    pub(crate) fn unanswered(&mut self, pending: Pending, why: Unanswered, end: Timestamp) {
+        if let Pending::Send(attempt) = pending {
+            let outcome = match why {
+                Unanswered::TimedOut => Outcome::TimedOut,
+                Unanswered::Closed => Outcome::Closed,
+                Unanswered::Unknown => Outcome::Unknown,
+            };
+            attempt.finish(outcome, end, &mut self.sink, &mut self.attempts);
+        }
+    }
+
+    /// Takes in a heartbeat's body. Returns the client's id.
+    pub(crate) fn heartbeat(&mut self, peer: &Peer, frame: &Frame) -> Option<Arc<str>> {
+        let Body::Raw(body) = &frame.body else { return None };
+        let Ok(heartbeat) = Heartbeat::parse(body) else {
+            self.sink.totals.malformed += 1;
+            return None;
+        };
+        for consumer in heartbeat.consumers {
+            let key = (peer.process, self.sink.name(&consumer.group));
+            self.groups.learn(&key, consumer, frame.end, &mut self.sink);
+        }
+        (!heartbeat.client_id.is_empty()).then(|| self.sink.name(&heartbeat.client_id))
+    }
+
+    /// A process answers clients' sends and pulls.
+    pub(crate) fn serves(&mut self, process: ProcessId, frame: &Frame) {
+        let serving = matches!(
+            frame.header.request_code(),
+            RequestCode::SEND_MESSAGE
+                | RequestCode::SEND_MESSAGE_V2
+                | RequestCode::SEND_BATCH_MESSAGE
+                | RequestCode::PULL_MESSAGE
+                | RequestCode::LITE_PULL_MESSAGE
+                | RequestCode::POP_MESSAGE
+        );
+        if serving && self.servers.len() < limits::SERVERS {
+            self.servers.insert(process);
+        }
+    }
+
+    /// A connection closed at `now`.
+    pub(crate) fn closed(&mut self, process: ProcessId, connection: ConnectionId, now: Timestamp) {
+        self.groups.closed(process, connection, now.plus(self.sink.config.reconnect_grace));
+    }
+
+    /// A process ended, or runs another program.
+    pub(crate) fn process_ended(&mut self, process: ProcessId) {
+        self.servers.remove(&process);
+        self.groups.process_ended(process, &mut self.sink);
+    }
+
+    /// When [`Lifecycle::handle_timeout`] has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
+        self.groups.poll_timeout()
+    }
+
+    /// Lets time pass.
+    pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
+        self.groups.handle_timeout(now, &mut self.sink);
+    }
+
+    /// Ends all deliveries.
+    pub(crate) fn finish(&mut self) {
+        self.groups.finish(&mut self.sink);
+    }
+}

@@ -1,0 +1,34 @@
+//! Every bound of the engine in one place. What does not fit is evicted, oldest first, and counted.
+
+use std::time::Duration;
+
+/// Connections at once. A busy host has some thousand client sockets; an evicted one is as if closed.
+pub const CONNECTIONS: usize = 16 * 1024;
+/// Requests of one connection and direction that wait for their answers. Java's asynchronous producer allows
+/// itself 65,535 at once over all of its connections.
+pub const WAITING: usize = 64 * 1024;
+/// Answers of one connection and direction that wait for their requests: one for each parked pull.
+pub const HELD: usize = 256;
+/// Consumer groups of all processes.
+pub const GROUPS: usize = 4 * 1024;
+/// Subscriptions remembered for one group.
+pub const SUBSCRIPTIONS: usize = 1024;
+/// Queues of all groups.
+pub const QUEUES: usize = 64 * 1024;
+/// Deliveries without an end, over all queues. A Java consumer takes 1,000 a queue; each needs about 600 bytes.
+pub const DELIVERIES: usize = 128 * 1024;
+/// Messages whose send attempts are remembered: for the number of the next attempt, and so that only one of
+/// them gets the derived span id.
+pub const ATTEMPTS: usize = 64 * 1024;
+/// Failed deliveries that are remembered for the link from their retry, which comes within hours.
+pub const FAILED: usize = 64 * 1024;
+/// Distinct topic, group and client names that are shared; a name beyond it is copied each time.
+pub const NAMES: usize = 64 * 1024;
+/// Processes known to serve clients themselves.
+pub const SERVERS: usize = 1024;
+
+/// How long an answer waits for its request. Records of the two come out of order by microseconds; a pull
+/// answer also waits for the next pull, which a client with full buffers delays by 50 ms.
+pub const HOLD: Duration = Duration::from_secs(2);
+/// Least time between two sweeps of one group for deliveries whose time is up.
+pub const SWEEP: Duration = Duration::from_secs(1);

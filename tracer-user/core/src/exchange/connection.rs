@@ -1,0 +1,322 @@
+//! One connection's state, and what becomes of its frames.
+
+use std::sync::Arc;
+
+use tracer_abi::{Direction, Role};
+
+use super::{
+    Peer, Side, opposite,
+    pairs::{Answered, Pairs, Waiting},
+    side_by_frame,
+};
+use crate::{
+    lifecycle::{Lifecycle, Pending, Unanswered},
+    model::{ProcessId, Timestamp},
+    record::{Close, ConnectionId, Data, Open},
+    stream::{Counters, Event, Stream},
+    wire::{Frame, RequestCode},
+};
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The deadline it is armed for.
+    pub(crate) armed: Option<Timestamp>,
+    /// When it was last heard of.
+    pub(crate) active: Timestamp,
+    peer: Arc<Peer>,
+    /// Which end the traced process is, once known.
+    side: Option<Side>,
+    sent: Half,
+    received: Half,
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Half {
+    stream: Stream,
+    /// Of what the stream counts, what is in the totals.
+    counted: Counters,
+    /// Stream offset behind the last byte heard of.
+    end: u64,
+    /// When bytes were last found to be lost.
+    lost: Option<Timestamp>,
+    /// The requests of this direction, and the answers to them from the other one.
+    pairs: Pairs<Pending>,
+}
+
+impl Connection {
+    /// A connection as announced.
+    pub(crate) fn open(open: &Open) -> Connection {
+        let side = match open.role {
+            Role::CLIENT => Some(Side::Client),
+            Role::SERVER => Some(Side::Server),
+            _ => None,
+        };
+        let mut connection = Connection::new(open.connection, open.process, open.time, open.from_start);
+        let peer = Arc::make_mut(&mut connection.peer);
+        // until the side is known, what the process is connected to stands for the server
+        peer.server = Some(if side == Some(Side::Server) {
+            open.local
+        } else {
+            open.remote
+        });
+        peer.mirrored = side == Some(Side::Server);
+        connection.side = side;
+        connection
+    }
+
+    /// A connection whose announcement was lost.
+    pub(crate) fn unannounced(data: &Data<'_>) -> Connection {
+        Connection::new(data.connection, data.process, data.end, false)
+    }
+
+    fn new(id: ConnectionId, process: ProcessId, now: Timestamp, from_start: bool) -> Connection {
+        let half = || Half {
+            stream: if from_start {
+                Stream::starting_at(0)
+            } else {
+                Stream::new()
+            },
+            counted: Counters::default(),
+            end: 0,
+            lost: None,
+            pairs: Pairs::new(),
+        };
+        let peer = Peer {
+            connection: id,
+            process,
+            server: None,
+            client_id: None,
+            language: None,
+            version: None,
+            mirrored: false,
+        };
+        Connection {
+            armed: None,
+            active: now,
+            peer: Arc::new(peer),
+            side: None,
+            sent: half(),
+            received: half(),
+        }
+    }
+
+    /// When something's time is up.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        [&self.sent, &self.received]
+            .into_iter()
+            .flat_map(|half| [half.stream.deadline(), half.pairs.deadline()])
+            .flatten()
+            .min()
+    }
+
+    /// Takes in bytes.
+    pub(crate) fn handle_data(&mut self, data: &Data<'_>, lifecycle: &mut Lifecycle) {
+        self.active = self.active.max(data.end);
+        let half = self.half(data.direction);
+        half.end = half.end.max(data.offset.saturating_add(data.length.into()));
+        half.stream
+            .push(data.offset, data.length, data.bytes, data.start, data.end);
+        self.drain(data.direction, data.end, lifecycle);
+    }
+
+    /// Gives up what has waited too long.
+    pub(crate) fn handle_timeout(&mut self, now: Timestamp, lifecycle: &mut Lifecycle) {
+        for direction in [Direction::SEND, Direction::RECV] {
+            self.half(direction).stream.expire(now);
+            self.drain(direction, now, lifecycle);
+        }
+        for direction in [Direction::SEND, Direction::RECV] {
+            while let Some(answer) = self.half(direction).pairs.expired_answer(now) {
+                self.orphaned(answer, lifecycle);
+            }
+            while let Some(waiting) = self.half(direction).pairs.expired_request(now) {
+                let why = self.why(direction, &waiting, Unanswered::TimedOut);
+                lifecycle.unanswered(waiting.request, why, waiting.deadline);
+            }
+        }
+    }
+
+    /// Ends with the connection.
+    pub(crate) fn close(mut self, close: &Close, lifecycle: &mut Lifecycle) {
+        for (direction, end) in [
+            (Direction::SEND, close.sent_end),
+            (Direction::RECV, close.received_end),
+        ] {
+            self.half(direction).stream.flush();
+            self.drain(direction, close.time, lifecycle);
+            let half = self.half(direction);
+            if let Some(missing) = end.checked_sub(half.end).filter(|missing| *missing > 0) {
+                half.lost = Some(close.time);
+                lifecycle.sink.totals.gaps += 1;
+                lifecycle.sink.totals.gap_bytes += missing;
+            }
+        }
+        self.end_waiting(Unanswered::Closed, close.time, lifecycle);
+        lifecycle.closed(self.peer.process, self.peer.connection, close.time);
+    }
+
+    /// Ends without knowing what becomes of the connection.
+    pub(crate) fn abandon(&mut self, now: Timestamp, lifecycle: &mut Lifecycle) {
+        for direction in [Direction::SEND, Direction::RECV] {
+            self.half(direction).stream.flush();
+            self.drain(direction, now, lifecycle);
+        }
+        self.end_waiting(Unanswered::Unknown, now, lifecycle);
+    }
+
+    fn half(&mut self, direction: Direction) -> &mut Half {
+        match direction {
+            Direction::SEND => &mut self.sent,
+            _ => &mut self.received,
+        }
+    }
+
+    /// Takes in what came out of a stream.
+    fn drain(&mut self, direction: Direction, now: Timestamp, lifecycle: &mut Lifecycle) {
+        while let Some(event) = self.half(direction).stream.poll() {
+            match event {
+                Event::Frame(frame) => self.handle_frame(direction, frame, lifecycle),
+                Event::Gap(_) => self.half(direction).lost = Some(now),
+            }
+        }
+        let half = self.half(direction);
+        let (new, old) = (half.stream.counters(), half.counted);
+        half.counted = new;
+        let totals = &mut lifecycle.sink.totals;
+        totals.gap_bytes += new.lost - old.lost;
+        totals.gaps += new.gaps - old.gaps;
+        totals.resyncs += new.resyncs - old.resyncs;
+        totals.malformed += new.malformed - old.malformed;
+    }
+
+    fn handle_frame(&mut self, direction: Direction, frame: Frame, lifecycle: &mut Lifecycle) {
+        let totals = &mut lifecycle.sink.totals;
+        totals.frames += 1;
+        if frame.header.is_response() {
+            totals.responses += 1;
+        } else {
+            totals.requests += 1;
+            totals.one_way_requests += u64::from(frame.header.is_one_way());
+        }
+        if self.side.is_none() {
+            self.side = side_by_frame(direction, &frame);
+            if self.side == Some(Side::Server) {
+                let peer = Arc::make_mut(&mut self.peer);
+                (peer.server, peer.mirrored) = (None, true);
+            }
+        }
+        let from_client = self.side.is_some_and(|side| side.requests() == direction);
+        if self.side == Some(Side::Server) {
+            if from_client && !frame.header.is_response() {
+                lifecycle.serves(self.peer.process, &frame);
+            }
+            if !lifecycle.sink.config.broker_side {
+                return;
+            }
+        }
+        if frame.header.is_response() {
+            self.handle_response(direction, frame, lifecycle);
+        } else {
+            self.handle_request(direction, from_client, frame, lifecycle);
+        }
+    }
+
+    fn handle_request(
+        &mut self,
+        direction: Direction,
+        from_client: bool,
+        frame: Frame,
+        lifecycle: &mut Lifecycle,
+    ) {
+        let pending = if from_client {
+            self.client_request(direction, &frame, lifecycle)
+        } else {
+            Pending::Other
+        };
+        if frame.header.is_one_way() {
+            return lifecycle.written(pending);
+        }
+        let waiting = Waiting {
+            sent: frame.start,
+            deadline: frame.start.plus(lifecycle.sink.config.correlate_timeout),
+            request: pending,
+        };
+        let asked = self.half(direction).pairs.ask(frame.header.opaque, waiting);
+        if let Some(displaced) = asked.displaced {
+            lifecycle.sink.totals.evicted_requests += 1;
+            lifecycle.unanswered(displaced.request, Unanswered::Unknown, frame.start);
+        }
+        if let Some((request, answer)) = asked.answer {
+            lifecycle.answered(request, answer);
+        }
+    }
+
+    fn client_request(&mut self, direction: Direction, frame: &Frame, lifecycle: &mut Lifecycle) -> Pending {
+        let header = &frame.header;
+        let claims = (Some(header.language), Some(header.version));
+        if (self.peer.language, self.peer.version) != claims {
+            let peer = Arc::make_mut(&mut self.peer);
+            (peer.language, peer.version) = claims;
+        }
+        match header.request_code() {
+            RequestCode::HEART_BEAT => {
+                let id = lifecycle.heartbeat(&self.peer, frame);
+                if id.is_some() && id != self.peer.client_id {
+                    Arc::make_mut(&mut self.peer).client_id = id;
+                }
+            }
+            RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => {
+                let half = self.half(direction);
+                if let Some(answer) = half.pairs.adopt(|answer| Lifecycle::continues(header, answer)) {
+                    lifecycle.adopt(&self.peer, header, answer);
+                }
+            }
+            _ => {}
+        }
+        lifecycle.request(&self.peer, frame)
+    }
+
+    fn handle_response(&mut self, direction: Direction, frame: Frame, lifecycle: &mut Lifecycle) {
+        match self.half(opposite(direction)).pairs.answer(frame) {
+            Answered::Paired(request, answer) => lifecycle.answered(request, answer),
+            Answered::Held {
+                displaced: Some(answer),
+            } => {
+                lifecycle.sink.totals.evicted_answers += 1;
+                self.orphaned(answer, lifecycle);
+            }
+            Answered::Held { displaced: None } => {}
+        }
+    }
+
+    fn end_waiting(&mut self, why: Unanswered, now: Timestamp, lifecycle: &mut Lifecycle) {
+        for direction in [Direction::SEND, Direction::RECV] {
+            while let Some(answer) = self.half(direction).pairs.oldest_answer() {
+                self.orphaned(answer, lifecycle);
+            }
+            while let Some(waiting) = self.half(direction).pairs.oldest_request() {
+                let why = self.why(direction, &waiting, why);
+                lifecycle.unanswered(waiting.request, why, now);
+            }
+        }
+    }
+
+    fn orphaned(&mut self, answer: Frame, lifecycle: &mut Lifecycle) {
+        // held while the side was unknown
+        if self.side != Some(Side::Server) || lifecycle.sink.config.broker_side {
+            lifecycle.orphaned(&self.peer, answer);
+        }
+    }
+
+    /// Why a request of this direction has no answer, if it is not that the answer was lost.
+    fn why(&mut self, direction: Direction, waiting: &Waiting<Pending>, otherwise: Unanswered) -> Unanswered {
+        let lost = self.half(opposite(direction)).lost;
+        if lost.is_some_and(|lost| lost >= waiting.sent) {
+            Unanswered::Unknown
+        } else {
+            otherwise
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Requests and responses of one direction of a connection, paired by `opaque` (§1.4).
+
+use hashlink::LinkedHashMap;
+
+use crate::{engine::limits, model::Timestamp, wire::Frame};
+
+/// Requests that wait for answers, and answers that wait for requests: the records of the two are not always
+/// in causal order, and a request may have been lost or sent before the connection was seen.
+#[derive(Debug)]
+pub(crate) struct Pairs<R> {
+    /// In order of arrival, which is the order of the deadlines.
+    waiting: LinkedHashMap<i32, Waiting<R>>,
+    /// Likewise.
+    held: LinkedHashMap<i32, Held>,
+}
+
+/// A request that waits.
+#[derive(Debug)]
+pub(crate) struct Waiting<R> {
+    /// When its first byte was sent. No earlier response answers it.
+    pub(crate) sent: Timestamp,
+    /// How long it waits.
+    pub(crate) deadline: Timestamp,
+    /// What is kept of it.
+    pub(crate) request: R,
+}
+
+#[derive(Debug)]
+struct Held {
+    deadline: Timestamp,
+    frame: Frame,
+}
+
+/// What came of a new request.
+#[derive(Debug)]
+pub(crate) struct Asked<R> {
+    /// Its answer, which was there before.
+    pub(crate) answer: Option<(R, Frame)>,
+    /// A request that had to go: it had the same `opaque`, or was the oldest of too many.
+    pub(crate) displaced: Option<Waiting<R>>,
+}
+
+/// What came of a response.
+#[derive(Debug)]
+pub(crate) enum Answered<R> {
+    /// It answers this request.
+    Paired(R, Frame),
+    /// It is held until its request comes; the other one had to go.
+    Held {
+        /// A response that had the same `opaque`, or was the oldest of too many.
+        displaced: Option<Frame>,
+    },
+}
+
+impl<R> Pairs<R> {
+    pub(crate) fn new() -> Pairs<R> {
+        Pairs {
+            waiting: LinkedHashMap::new(),
+            held: LinkedHashMap::new(),
+        }
+    }
+
+    /// Takes in a request that wants an answer.
+    pub(crate) fn ask(&mut self, opaque: i32, waiting: Waiting<R>) -> Asked<R> {
+        if let Some(held) = self.held.get(&opaque)
+            && held.frame.end >= waiting.sent
+            && let Some(held) = self.held.remove(&opaque)
+        {
+            return Asked {
+                answer: Some((waiting.request, held.frame)),
+                displaced: None,
+            };
+        }
+        let mut displaced = self.waiting.insert(opaque, waiting);
+        if self.waiting.len() > limits::WAITING {
+            displaced = self.waiting.pop_front().map(|(_, waiting)| waiting);
+        }
+        Asked {
+            answer: None,
+            displaced,
+        }
+    }
+
+    /// Takes in a response.
+    pub(crate) fn answer(&mut self, frame: Frame) -> Answered<R> {
+        let opaque = frame.header.opaque;
+        if let Some(waiting) = self.waiting.get(&opaque)
+            && frame.end >= waiting.sent
+            && let Some(waiting) = self.waiting.remove(&opaque)
+        {
+            return Answered::Paired(waiting.request, frame);
+        }
+        let held = Held {
+            deadline: frame.end.plus(limits::HOLD),
+            frame,
+        };
+        let mut displaced = self.held.insert(opaque, held);
+        if self.held.len() > limits::HELD {
+            displaced = self.held.pop_front().map(|(_, held)| held);
+        }
+        Answered::Held {
+            displaced: displaced.map(|held| held.frame),
+        }
+    }
+
+    /// Takes out the held answer that `belongs`.
+    pub(crate) fn adopt(&mut self, belongs: impl Fn(&Frame) -> bool) -> Option<Frame> {
+        let opaque = *self.held.iter().find(|(_, held)| belongs(&held.frame))?.0;
+        self.held.remove(&opaque).map(|held| held.frame)
+    }
+
+    /// When something's time is up.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        let waiting = self.waiting.front().map(|(_, waiting)| waiting.deadline);
+        let held = self.held.front().map(|(_, held)| held.deadline);
+        waiting.into_iter().chain(held).min()
+    }
+
+    /// Takes out a request whose time is up.
+    pub(crate) fn expired_request(&mut self, now: Timestamp) -> Option<Waiting<R>> {
+        self.waiting
+            .front()
+            .filter(|(_, waiting)| waiting.deadline <= now)?;
+        self.oldest_request()
+    }
+
+    /// Takes out a held answer whose time is up.
+    pub(crate) fn expired_answer(&mut self, now: Timestamp) -> Option<Frame> {
+        self.held.front().filter(|(_, held)| held.deadline <= now)?;
+        self.oldest_answer()
+    }
+
+    /// Takes out the oldest request.
+    pub(crate) fn oldest_request(&mut self) -> Option<Waiting<R>> {
+        self.waiting.pop_front().map(|(_, waiting)| waiting)
+    }
+
+    /// Takes out the oldest held answer.
+    pub(crate) fn oldest_answer(&mut self) -> Option<Frame> {
+        self.held.pop_front().map(|(_, held)| held.frame)
+    }
+}

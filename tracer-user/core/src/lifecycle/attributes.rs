@@ -1,0 +1,88 @@
+//! The attributes that several spans share.
+
+use std::sync::Arc;
+
+use super::message::Known;
+use crate::{
+    exchange::Peer,
+    model::{Attribute, Key, Operation, Value, attribute::*},
+    wire::code::version_text,
+};
+
+/// A list of attributes in the making. Each key is set once.
+#[derive(Debug)]
+pub(crate) struct Attributes(Vec<Attribute>);
+
+impl Attributes {
+    /// What every span of an operation has.
+    pub(crate) fn new(operation: Operation) -> Attributes {
+        let mut attributes = Attributes(Vec::with_capacity(28));
+        attributes.set(MESSAGING_SYSTEM, "rocketmq");
+        attributes.set(MESSAGING_OPERATION_NAME, operation.name());
+        attributes.set(MESSAGING_OPERATION_TYPE, operation.kind());
+        attributes
+    }
+
+    pub(crate) fn set(&mut self, key: Key, value: impl Into<Value>) {
+        self.0.push(Attribute::new(key, value));
+    }
+
+    pub(crate) fn maybe(&mut self, key: Key, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.set(key, value);
+        }
+    }
+
+    /// The destination: topic, namespace and queue.
+    pub(crate) fn destination(&mut self, topic: &Arc<str>, namespace: &Arc<str>, queue_id: Option<i64>) {
+        self.set(MESSAGING_DESTINATION_NAME, topic.clone());
+        self.set(MESSAGING_ROCKETMQ_NAMESPACE, namespace.clone());
+        self.maybe(
+            MESSAGING_DESTINATION_PARTITION_ID,
+            queue_id.map(|id| id.to_string()),
+        );
+    }
+
+    /// The client and the address it is connected to.
+    pub(crate) fn peer(&mut self, peer: &Peer) {
+        self.maybe(MESSAGING_CLIENT_ID, peer.client_id.clone());
+        if let Some(server) = peer.server {
+            self.set(SERVER_ADDRESS, server.ip().to_string());
+            self.set(SERVER_PORT, server.port());
+        }
+        if let Some(language) = peer.language {
+            let name = language
+                .name()
+                .map_or_else(|| Value::from(language.0.to_string()), Value::from);
+            self.set(RMQTRACE_CLIENT_LANGUAGE, name);
+        }
+        self.maybe(RMQTRACE_CLIENT_VERSION, peer.version.and_then(version_text));
+    }
+
+    /// What a message's own properties say.
+    pub(crate) fn message(&mut self, known: &Known<'_>, sys_flag: i64, born_timestamp: Option<i64>) {
+        self.set(MESSAGING_ROCKETMQ_MESSAGE_TYPE, known.kind(sys_flag));
+        self.maybe(MESSAGING_ROCKETMQ_MESSAGE_TAG, known.tag.map(str::to_owned));
+        let keys = known
+            .keys
+            .map(|keys| keys.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        self.maybe(
+            MESSAGING_ROCKETMQ_MESSAGE_KEYS,
+            keys.filter(|keys| !keys.is_empty()),
+        );
+        self.maybe(
+            MESSAGING_ROCKETMQ_MESSAGE_GROUP,
+            known.sharding_key.map(str::to_owned),
+        );
+        self.maybe(
+            MESSAGING_MESSAGE_CONVERSATION_ID,
+            known.correlation_id.map(str::to_owned),
+        );
+        self.maybe(MESSAGING_ROCKETMQ_BORN_TIMESTAMP, born_timestamp);
+    }
+
+    /// The finished list.
+    pub(crate) fn done(self) -> Vec<Attribute> {
+        self.0
+    }
+}

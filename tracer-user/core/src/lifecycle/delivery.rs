@@ -1,0 +1,239 @@
+//! One delivered message, from the pull answer that brought it to the evidence of its end.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hashlink::LruCache;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{
+    Sink,
+    attributes::Attributes,
+    message::Known,
+    names::{Name, Prefix},
+    trace::{Origin, Trace},
+};
+use crate::{
+    context,
+    engine::limits,
+    exchange::Peer,
+    model::{Link, Operation, Span, SpanContext, SpanKind, Status, Timestamp, attribute::*},
+    wire::StoredMessage,
+};
+
+/// What the messages of one pull answer have in common.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) peer: Arc<Peer>,
+    /// The consumer group, without namespace; unknown where the pull was not seen.
+    pub(crate) group: Option<Arc<str>>,
+    pub(crate) broker_name: Option<Arc<str>>,
+    /// Namespace that the pull names in a field of its own.
+    pub(crate) namespace: Option<Arc<str>>,
+    /// Whether the group is known to broadcast, or to share.
+    pub(crate) broadcasting: Option<bool>,
+    /// Bytes of the exchange were lost.
+    pub(crate) incomplete: bool,
+}
+
+/// A delivered message that may still be in work.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) message: StoredMessage,
+    /// When the last byte of the answer was read.
+    pub(crate) start: Timestamp,
+    /// Until when it was surely unfinished.
+    pub(crate) unfinished: Timestamp,
+    /// The topic that the user knows.
+    topic: Arc<str>,
+    namespace: Arc<str>,
+    /// The message id.
+    key: Box<str>,
+    context: SpanContext,
+    trace: Trace,
+    /// The process span of the attempt before this one.
+    previous: Option<SpanContext>,
+    source: Arc<Source>,
+}
+
+/// How it is known that a message was processed: `rmqtrace.process.evidence`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Evidence {
+    /// A commit in a frame written at this moment passes it.
+    OffsetCommit(Timestamp),
+    /// It was sent back in a frame written at this moment.
+    SendBack(Timestamp),
+    /// Nothing tells.
+    None,
+}
+
+impl Delivery {
+    /// A message delivered at `start`.
+    pub(crate) fn new(
+        mut message: StoredMessage,
+        start: Timestamp,
+        source: &Arc<Source>,
+        sink: &mut Sink,
+        failed: &mut Failed,
+    ) -> Delivery {
+        // a view would keep the whole answer's bytes
+        message.properties.0 = Bytes::copy_from_slice(&message.properties.0);
+        let known = Known::read(&message.properties);
+        let pulled = Name::parse(&message.topic);
+        let name = match (pulled.prefix, known.retry_topic) {
+            (Prefix::Retry, Some(topic)) => Name::parse(topic),
+            _ => pulled,
+        };
+        let own = Some(name.namespace).filter(|namespace| !namespace.is_empty());
+        let namespace = match (own, &source.namespace) {
+            (None, Some(namespace)) => namespace.clone(),
+            _ => sink.name(name.namespace),
+        };
+        let key: Box<str> = known
+            .unique_key
+            .or(known.origin_id)
+            .or(known.dead_letter_origin_id)
+            .map_or_else(|| message.offset_message_id().into(), Box::from);
+        let lookup = context::look_up(&message.properties);
+        sink.totals.malformed_contexts += u64::from(lookup.malformed);
+        let trace = Trace::of(sink, Some(&key), lookup.carried);
+        let context = trace.child(sink);
+        let previous = match &source.group {
+            Some(group) if message.reconsume_times > 0 => {
+                failed.find(&key, group, message.reconsume_times - 1)
+            }
+            _ => None,
+        };
+        let topic = sink.name(&name.topic());
+        let source = source.clone();
+        Delivery {
+            message,
+            start,
+            unfinished: start,
+            topic,
+            namespace,
+            key,
+            context,
+            trace,
+            previous,
+            source,
+        }
+    }
+
+    /// Whether an id that a client gives means this message: its id, the id that Java takes for it, or the
+    /// offset message id.
+    pub(crate) fn is_called(&self, id: &str) -> bool {
+        let known = Known::read(&self.message.properties);
+        known.unique_key == Some(id)
+            || known.reported_key == Some(id)
+            || known.origin_id == Some(id)
+            || self.message.offset_message_id() == id
+    }
+
+    /// Makes the span.
+    pub(crate) fn finish(self, evidence: Evidence, sink: &mut Sink, failed: &mut Failed) {
+        let Delivery {
+            message,
+            start,
+            unfinished,
+            topic,
+            namespace,
+            key,
+            context,
+            trace,
+            previous,
+            source,
+        } = self;
+        if let Some(group) = &source.group
+            && !matches!(evidence, Evidence::OffsetCommit(_))
+        {
+            failed.note(&key, group, message.reconsume_times, context);
+        }
+        let (end, name, total) = match evidence {
+            Evidence::OffsetCommit(at) => (at.max(start), "offset_commit", &mut sink.totals.ended_by_commit),
+            Evidence::SendBack(at) => (at.max(start), "send_back", &mut sink.totals.ended_by_send_back),
+            Evidence::None => (start, "none", &mut sink.totals.ended_by_nothing),
+        };
+        *total += 1;
+
+        let known = Known::read(&message.properties);
+        let mut attributes = Attributes::new(Operation::Process);
+        attributes.destination(&topic, &namespace, Some(message.queue_id.into()));
+        attributes.maybe(MESSAGING_CONSUMER_GROUP_NAME, source.group.clone());
+        attributes.peer(&source.peer);
+        attributes.maybe(MESSAGING_ROCKETMQ_BROKER_NAME, source.broker_name.clone());
+        let model = source
+            .broadcasting
+            .map(|yes| if yes { "broadcasting" } else { "clustering" });
+        attributes.maybe(MESSAGING_ROCKETMQ_CONSUMPTION_MODEL, model);
+        attributes.set(MESSAGING_MESSAGE_BODY_SIZE, message.body_length);
+        attributes.message(&known, message.sys_flag.into(), Some(message.born_timestamp));
+        attributes.set(MESSAGING_ROCKETMQ_STORE_TIMESTAMP, message.store_timestamp);
+        attributes.set(MESSAGING_ROCKETMQ_QUEUE_OFFSET, message.queue_offset);
+        attributes.set(MESSAGING_ROCKETMQ_OFFSET_MESSAGE_ID, message.offset_message_id());
+        attributes.set(MESSAGING_ROCKETMQ_RECONSUME_TIMES, message.reconsume_times);
+        attributes.set(RMQTRACE_TRACE_ORIGIN, trace.origin.name());
+        attributes.set(RMQTRACE_PROCESS_START, "delivered");
+        attributes.set(RMQTRACE_PROCESS_EVIDENCE, name);
+        if let Evidence::OffsetCommit(_) = evidence {
+            let uncertainty = end.since(unfinished).as_secs_f64() * 1e3;
+            attributes.set(RMQTRACE_PROCESS_END_UNCERTAINTY_MS, uncertainty);
+        }
+        if source.incomplete {
+            attributes.set(RMQTRACE_INCOMPLETE, true);
+        }
+        let status = match evidence {
+            Evidence::SendBack(_) => {
+                attributes.set(ERROR_TYPE, "FAILURE");
+                Status::Error("".into())
+            }
+            Evidence::OffsetCommit(_) | Evidence::None => Status::Unset,
+        };
+        attributes.set(MESSAGING_MESSAGE_ID, String::from(key));
+        let links = trace.creation.into_iter().chain(previous);
+        sink.emit(Span {
+            context,
+            parent: trace.creation.map(|creation| creation.span_id),
+            trace_state: trace.state.filter(|_| trace.origin == Origin::Propagated),
+            operation: Operation::Process,
+            kind: SpanKind::Consumer,
+            topic,
+            group: source.group.clone(),
+            start,
+            end,
+            status,
+            attributes: attributes.done(),
+            links: links
+                .map(|context| Link {
+                    context,
+                    attributes: Vec::new(),
+                })
+                .collect(),
+            process: source.peer.process,
+        });
+    }
+}
+
+/// Process spans of messages that were not proven processed: their retries link them. By message id and group;
+/// bounded, the oldest is forgotten.
+#[derive(Debug)]
+pub(crate) struct Failed(LruCache<u128, (i32, SpanContext)>);
+
+impl Failed {
+    pub(crate) fn new() -> Failed {
+        Failed(LruCache::new(limits::FAILED))
+    }
+
+    fn note(&mut self, key: &str, group: &str, attempt: i32, context: SpanContext) {
+        self.0.insert(Failed::id(key, group), (attempt, context));
+    }
+
+    fn find(&self, key: &str, group: &str, attempt: i32) -> Option<SpanContext> {
+        let (found, context) = self.0.peek(&Failed::id(key, group))?;
+        (*found == attempt).then_some(*context)
+    }
+
+    fn id(key: &str, group: &str) -> u128 {
+        xxh3_128([key, group].join("\0").as_bytes())
+    }
+}

@@ -1,0 +1,282 @@
+//! Pulls and what they bring: PULL_MESSAGE and LITE_PULL_MESSAGE (§2.3), and the two other frames that tell
+//! how far a consumer is, UPDATE_CONSUMER_OFFSET and CONSUMER_SEND_MSG_BACK.
+
+use std::sync::Arc;
+
+use super::{
+    Lifecycle,
+    delivery::{Delivery, Source},
+    group::{Broker, GroupKey, QueueKey},
+    message::Known,
+    names::{Name, is_internal},
+    queue::{Carrier, Commit},
+};
+use crate::{
+    exchange::Peer,
+    wire::{Body, Frame, Header, Properties, ResponseCode},
+};
+
+/// Bit of a pull's `sysFlag`: `commitOffset` counts (§2.3).
+const COMMITS: i64 = 1;
+
+/// A pull that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Pull {
+    peer: Arc<Peer>,
+    group: GroupKey,
+    queue: QueueKey,
+    /// Namespace in a field of its own.
+    namespace: Option<Arc<str>>,
+}
+
+impl Lifecycle {
+    /// Takes in a pull request. `None` where nothing of its answer matters.
+    pub(super) fn pull(&mut self, peer: &Arc<Peer>, frame: &Frame) -> Option<Pull> {
+        let header = &frame.header;
+        let (Some((group, queue)), Some(offset)) = (self.queue_of(peer, header), header.int("queueOffset"))
+        else {
+            self.sink.totals.malformed += 1;
+            return None;
+        };
+        if is_internal(Name::parse(&queue.topic).bare) {
+            return None;
+        }
+        let own = header.field("nsd").is_some_and(|flag| flag == "true");
+        let namespace = header
+            .field("ns")
+            .filter(|_| own)
+            .map(|namespace| self.sink.name(&namespace));
+        if self.groups.known(&group).and_then(|group| group.broadcasting) != Some(true) {
+            let sink = &mut self.sink;
+            self.groups
+                .queue(&group, &queue, peer.connection, peer.server, frame.end, sink)
+                .pulled(offset);
+            if header.int("sysFlag").unwrap_or(0) & COMMITS != 0
+                && let Some(offset) = header.int("commitOffset")
+            {
+                let commit = Commit {
+                    carrier: Carrier::Pull,
+                    offset,
+                    start: frame.start,
+                    end: frame.end,
+                };
+                self.groups.commit(&group, &queue, peer.server, commit, sink);
+            }
+        }
+        Some(Pull {
+            peer: peer.clone(),
+            group,
+            queue,
+            namespace,
+        })
+    }
+
+    /// Whether a held answer without request is what this pull continues: the connection was joined, or the
+    /// request lost, while the broker held it.
+    pub(crate) fn continues(pull: &Header, answer: &Frame) -> bool {
+        let Body::Messages(messages) = &answer.body else {
+            return false;
+        };
+        let Some(first) = messages.first() else {
+            return false;
+        };
+        pull.int("queueOffset") == answer.header.int("nextBeginOffset")
+            && pull.int("queueId") == Some(first.queue_id.into())
+            && pull.field("topic").is_some_and(|topic| topic == first.topic)
+    }
+
+    /// Takes in an answer whose own request was not seen, together with the pull that continues it.
+    pub(crate) fn adopt(&mut self, peer: &Arc<Peer>, next: &Header, answer: Frame) {
+        let Some((group, queue)) = self.queue_of(peer, next) else {
+            return;
+        };
+        self.sink.totals.adopted_answers += 1;
+        self.groups.queue(
+            &group,
+            &queue,
+            peer.connection,
+            peer.server,
+            answer.end,
+            &mut self.sink,
+        );
+        self.pull_answered(
+            Pull {
+                peer: peer.clone(),
+                group,
+                queue,
+                namespace: None,
+            },
+            answer,
+        );
+    }
+
+    /// Takes in the answer to a pull.
+    pub(super) fn pull_answered(&mut self, pull: Pull, answer: Frame) {
+        // SUCCESS brings messages; the next two move on without any. PULL_OFFSET_MOVED corrects the position:
+        // nothing between was delivered, so the pull that follows must look like the jump that it is.
+        if !matches!(
+            answer.header.response_code(),
+            ResponseCode::SUCCESS | ResponseCode::PULL_NOT_FOUND | ResponseCode::PULL_RETRY_IMMEDIATELY
+        ) {
+            return;
+        }
+        let Pull {
+            peer,
+            group: key,
+            queue,
+            namespace,
+        } = pull;
+        let group = self.groups.known(&key);
+        let broadcasting = group.and_then(|group| group.broadcasting);
+        let next = answer.header.int("nextBeginOffset");
+        if let Some(next) = next
+            && group.is_some()
+            && broadcasting != Some(true)
+        {
+            let sink = &mut self.sink;
+            self.groups
+                .queue(&key, &queue, peer.connection, peer.server, answer.end, sink)
+                .answered(next, answer.end);
+        }
+        let Body::Messages(messages) = answer.body else {
+            return;
+        };
+        let source = Arc::new(Source {
+            group: Some(self.sink.name(Name::parse(&key.1).bare)),
+            broker_name: match &queue.broker {
+                Broker::Name(name) => Some(name.clone()),
+                Broker::Address(_) | Broker::Unknown => None,
+            },
+            peer,
+            namespace,
+            broadcasting,
+            incomplete: answer.incomplete,
+        });
+        for message in messages {
+            self.sink.totals.messages_delivered += 1;
+            let tag = message.properties.get("TAGS");
+            let known = self.groups.known(&key);
+            if known.is_some_and(|group| group.filters_out(&queue.topic, tag)) {
+                self.sink.totals.messages_filtered += 1;
+                continue;
+            }
+            let delivery = Delivery::new(message, answer.end, &source, &mut self.sink, self.groups.failed());
+            if broadcasting == Some(true) {
+                self.groups.end_at_once(delivery, &mut self.sink);
+            } else {
+                self.groups.deliver(&key, &queue, delivery, &mut self.sink);
+            }
+        }
+    }
+
+    /// Takes in an answer whose request never came and which no pull continues. Its messages were delivered,
+    /// nobody knows to which group.
+    pub(crate) fn orphaned(&mut self, peer: &Arc<Peer>, answer: Frame) {
+        self.sink.totals.unpaired_answers += 1;
+        let Body::Messages(messages) = answer.body else {
+            return;
+        };
+        if answer.header.response_code() != ResponseCode::SUCCESS
+            || answer.header.int("nextBeginOffset").is_none()
+            || self.servers.contains(&peer.process)
+        {
+            return;
+        }
+        let source = Arc::new(Source {
+            peer: peer.clone(),
+            group: None,
+            broker_name: None,
+            namespace: None,
+            broadcasting: None,
+            incomplete: true,
+        });
+        for message in messages {
+            if is_internal(Name::parse(&message.topic).bare) {
+                continue;
+            }
+            self.sink.totals.messages_delivered += 1;
+            let delivery = Delivery::new(message, answer.end, &source, &mut self.sink, self.groups.failed());
+            self.groups.end_at_once(delivery, &mut self.sink);
+        }
+    }
+
+    /// Takes in UPDATE_CONSUMER_OFFSET.
+    pub(super) fn update_offset(&mut self, peer: &Arc<Peer>, frame: &Frame) {
+        let header = &frame.header;
+        let (Some((group, queue)), Some(offset)) = (self.queue_of(peer, header), header.int("commitOffset"))
+        else {
+            self.sink.totals.malformed += 1;
+            return;
+        };
+        let commit = Commit {
+            carrier: Carrier::Update,
+            offset,
+            start: frame.start,
+            end: frame.end,
+        };
+        self.groups
+            .commit(&group, &queue, peer.server, commit, &mut self.sink);
+    }
+
+    /// Takes in CONSUMER_SEND_MSG_BACK: processing failed, by the time the request was written.
+    pub(super) fn send_back(&mut self, peer: &Arc<Peer>, frame: &Frame) {
+        let header = &frame.header;
+        let (Some(group), Some(offset)) = (header.field("group"), header.int("offset")) else {
+            self.sink.totals.malformed += 1;
+            return;
+        };
+        let key = (peer.process, self.sink.name(&group));
+        let id = header.field("originMsgId").filter(|id| !id.is_empty());
+        // two brokers may have the same commit-log offset; the id or else the topic tells them apart
+        let topic = header.field("originTopic");
+        let fits = |delivery: &Delivery| {
+            delivery.message.physical_offset == offset
+                && match &id {
+                    Some(id) => delivery.is_called(id),
+                    None => topic
+                        .as_ref()
+                        .is_none_or(|topic| delivery.message.topic == *topic),
+                }
+        };
+        self.groups.send_back(&key, fits, frame.end, &mut self.sink);
+    }
+
+    /// Takes in a client's own send to its retry topic, which it makes when CONSUMER_SEND_MSG_BACK failed
+    /// (§6.2).
+    pub(super) fn sent_to_retry(
+        &mut self,
+        peer: &Arc<Peer>,
+        group: &str,
+        properties: &Properties,
+        frame: &Frame,
+    ) {
+        let known = Known::read(properties);
+        let Some(id) = known.origin_id.or(known.unique_key) else {
+            return;
+        };
+        let key = (peer.process, self.sink.name(group));
+        self.groups
+            .send_back(&key, |delivery| delivery.is_called(id), frame.end, &mut self.sink);
+    }
+
+    /// The group and the queue that a request is about.
+    fn queue_of(&mut self, peer: &Peer, header: &Header) -> Option<(GroupKey, QueueKey)> {
+        let group = header.field("consumerGroup").filter(|group| !group.is_empty())?;
+        let topic = header.field("topic").filter(|topic| !topic.is_empty())?;
+        let id = header.int("queueId")?;
+        let broker = match (header.field("bname").filter(|name| !name.is_empty()), peer.server) {
+            (Some(name), _) => Broker::Name(self.sink.name(&name)),
+            (None, Some(address)) => Broker::Address(address),
+            (None, None) => Broker::Unknown,
+        };
+        let group = (peer.process, self.sink.name(&group));
+        Some((
+            group,
+            QueueKey {
+                topic: self.sink.name(&topic),
+                id,
+                broker,
+            },
+        ))
+    }
+}

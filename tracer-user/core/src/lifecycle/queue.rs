@@ -1,0 +1,246 @@
+//! The open deliveries of one queue in one process and group, and what offset commits prove about them.
+//!
+//! A client commits offset `c` to say that it is done with everything below `c`. The wire shows the frame that
+//! carries `c`, never the moment a message was finished. What follows from a frame, and nothing more:
+//!
+//! - **Upper bound.** The value was read before the frame was written. So everything below `c` that had been
+//!   delivered before was finished by then.
+//! - **Lower bound.** A message is unfinished when it is delivered. A value equal to its offset was read while
+//!   it was unfinished: the offset moves on as soon as the lowest message is done. When that reading took place
+//!   is known only from below. A pull is issued after the answer to the pull before it was read, so its value
+//!   was read after that answer. The client's timer commits (code 15) one after another, so the value of one was
+//!   read after the one before it was written; for that both must stand at the message, since the first of them
+//!   may be there from before. A value below the message's offset proves nothing: a concurrent consumer commits
+//!   the lowest unfinished offset, whatever else is done above it.
+//! - **Resets.** An administrator, or an assignment that moved to another client and back, moves the offset
+//!   without anything being processed here. So a commit counts only within what was delivered here without
+//!   interruption: up to the *horizon*, the highest position that an answer to this process named. A commit
+//!   beyond it, or one below the commit before it in the same kind of frame, strands what is open: from then on
+//!   only a send-back can still prove the end of these deliveries.
+//! - **Interruptions.** A pull that does not continue where the last answer ended shows that the queue was
+//!   reset or reassigned, or that an answer was lost. Backwards strands what is open. Forwards leaves it
+//!   provable up to the old horizon: the value that a reset commits is the new position or more, and a value
+//!   below can only come from ordinary progress. The first commit beyond the old horizon strands the rest.
+
+use std::{collections::BTreeMap, mem, net::SocketAddr};
+
+use super::delivery::Delivery;
+use crate::{model::Timestamp, record::ConnectionId};
+
+/// Deliveries by queue offset.
+pub(crate) type Deliveries = BTreeMap<i64, Box<Delivery>>;
+
+/// The kind of frame that carries a commit. Each has its own order; between the two, frames overtake.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Carrier {
+    /// The header of a pull request.
+    Pull,
+    /// UPDATE_CONSUMER_OFFSET.
+    Update,
+}
+
+/// A committed offset in a frame that was written from `start` to `end`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Commit {
+    pub(crate) carrier: Carrier,
+    pub(crate) offset: i64,
+    pub(crate) start: Timestamp,
+    pub(crate) end: Timestamp,
+}
+
+/// What a commit came to.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Deliveries that it proves finished.
+    pub(crate) finished: Deliveries,
+    /// It was none of ordinary progress.
+    pub(crate) reset: bool,
+}
+
+/// A queue as one process and group pulls it.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    /// The connection that it was last pulled on, and its remote address.
+    pub(crate) connection: ConnectionId,
+    pub(crate) server: Option<SocketAddr>,
+    /// When it was last pulled.
+    pub(crate) active: Timestamp,
+    /// When its open deliveries end, since its connection closed.
+    pub(crate) gone: Option<Timestamp>,
+    open: Deliveries,
+    /// Open, but beyond proof by commits.
+    stranded: Deliveries,
+    /// Where the next pull continues.
+    next: Option<i64>,
+    /// Highest position named to this process without interruption.
+    horizon: Option<i64>,
+    interruption: Option<Interruption>,
+    /// When the last answer was read.
+    answered: Option<Timestamp>,
+    last_pull: Option<Commit>,
+    last_update: Option<Commit>,
+}
+
+/// A jump forwards in the pulls.
+#[derive(Clone, Copy, Debug)]
+struct Interruption {
+    /// The horizon before it.
+    horizon: i64,
+    /// Where pulling went on.
+    resumed: i64,
+}
+
+impl Queue {
+    pub(crate) fn new(connection: ConnectionId, server: Option<SocketAddr>, now: Timestamp) -> Queue {
+        Queue {
+            connection,
+            server,
+            active: now,
+            gone: None,
+            open: BTreeMap::new(),
+            stranded: BTreeMap::new(),
+            next: None,
+            horizon: None,
+            interruption: None,
+            answered: None,
+            last_pull: None,
+            last_update: None,
+        }
+    }
+
+    /// A pull asks for what stands at `offset`.
+    pub(crate) fn pulled(&mut self, offset: i64) {
+        match self.next {
+            Some(next) if offset < next => {
+                self.strand();
+                self.horizon = Some(offset);
+            }
+            Some(next) if offset > next => {
+                if let Some(earlier) = self.interruption.take() {
+                    self.strand_below(earlier.resumed);
+                }
+                self.interruption = self.horizon.map(|horizon| Interruption {
+                    horizon,
+                    resumed: offset,
+                });
+            }
+            _ => {}
+        }
+        self.next = Some(offset);
+    }
+
+    /// An answer read at `at` says that the next pull starts at `next`.
+    pub(crate) fn answered(&mut self, next: i64, at: Timestamp) {
+        self.next = Some(next);
+        self.horizon = self.horizon.max(Some(next));
+        self.answered = Some(at);
+    }
+
+    /// A message was delivered. What was open at the same offset comes back: it was delivered anew.
+    pub(crate) fn delivered(&mut self, delivery: Box<Delivery>) -> Option<Box<Delivery>> {
+        let offset = delivery.message.queue_offset;
+        self.horizon = self.horizon.max(offset.checked_add(1));
+        let stranded = self.stranded.remove(&offset);
+        self.open.insert(offset, delivery).or(stranded)
+    }
+
+    /// What a commit proves.
+    pub(crate) fn committed(&mut self, commit: Commit) -> Progress {
+        let offset = commit.offset;
+        let (last, other) = match commit.carrier {
+            Carrier::Pull => (&mut self.last_pull, &self.last_update),
+            Carrier::Update => (&mut self.last_update, &self.last_pull),
+        };
+        let last = last.replace(commit);
+        if last.is_some_and(|last| offset < last.offset) {
+            // the other kind of frame may have told before
+            if other.is_none_or(|other| other.offset != offset) {
+                self.strand();
+                self.horizon = self.horizon.min(Some(offset));
+            }
+            return Progress {
+                reset: true,
+                ..Progress::default()
+            };
+        }
+        if let Some(interruption) = self.interruption
+            && offset > interruption.horizon
+        {
+            self.interruption = None;
+            self.strand_below(interruption.resumed);
+        }
+        if self.horizon.is_none_or(|horizon| offset > horizon) {
+            let reset = self.horizon.is_some();
+            self.strand();
+            return Progress {
+                reset,
+                ..Progress::default()
+            };
+        }
+        let rest = self.open.split_off(&offset);
+        let mut finished = mem::replace(&mut self.open, rest);
+        // what was delivered while the frame was being written was not meant
+        let later = finished.extract_if(.., |_, delivery| delivery.start > commit.start);
+        let later: Vec<_> = later.collect();
+        self.open.extend(later);
+        if let Some(standing) = self.open.get_mut(&offset) {
+            let read_after = match commit.carrier {
+                Carrier::Pull => self.answered.filter(|at| *at <= commit.start),
+                Carrier::Update => last.filter(|last| last.offset == offset).map(|last| last.start),
+            };
+            standing.unfinished = standing.unfinished.max(read_after.unwrap_or_default());
+        }
+        Progress {
+            finished,
+            reset: false,
+        }
+    }
+
+    /// Takes out the open delivery that fits, by commit-log offset if given.
+    pub(crate) fn take(&mut self, fits: impl Fn(&Delivery) -> bool) -> Option<Box<Delivery>> {
+        for deliveries in [&mut self.open, &mut self.stranded] {
+            if let Some(offset) = deliveries
+                .iter()
+                .find(|(_, d)| fits(d))
+                .map(|(offset, _)| *offset)
+            {
+                return deliveries.remove(&offset);
+            }
+        }
+        None
+    }
+
+    /// Takes out everything delivered by `until`.
+    pub(crate) fn expire(&mut self, until: Timestamp) -> impl Iterator<Item = Box<Delivery>> {
+        let expired = move |_: &i64, delivery: &mut Box<Delivery>| delivery.start <= until;
+        let (open, stranded) = (&mut self.open, &mut self.stranded);
+        open.extract_if(.., expired)
+            .chain(stranded.extract_if(.., expired))
+            .map(|(_, delivery)| delivery)
+    }
+
+    /// Takes out the delivery with the lowest offset.
+    pub(crate) fn pop(&mut self) -> Option<Box<Delivery>> {
+        let lowest = self.stranded.pop_first().or_else(|| self.open.pop_first());
+        lowest.map(|(_, delivery)| delivery)
+    }
+
+    /// When the oldest open delivery was delivered.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        self.open
+            .values()
+            .chain(self.stranded.values())
+            .map(|delivery| delivery.start)
+            .min()
+    }
+
+    fn strand(&mut self) {
+        self.interruption = None;
+        self.stranded.append(&mut self.open);
+    }
+
+    fn strand_below(&mut self, offset: i64) {
+        let rest = self.open.split_off(&offset);
+        self.stranded.append(&mut mem::replace(&mut self.open, rest));
+    }
+}

@@ -1,0 +1,375 @@
+//! Send attempts: SEND_MESSAGE, SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE (§2.2), one span each.
+//!
+//! | outcome | status | message's creation context |
+//! |---|---|---|
+//! | code 0 | unset, `SEND_OK` | this span, if it is the first success |
+//! | codes 10, 11, 12: stored, but not as safely as asked | unset, their name | likewise |
+//! | one-way: written | unset | likewise |
+//! | any other code | error, the code's name | not this span |
+//! | no answer in time, connection closed | error, `timeout`, `connection_closed` | not this span |
+//! | the answer may have been among lost bytes, or the tracer ended first | unset, incomplete | not this span |
+//!
+//! A send without UNIQ_KEY learns its message id from the answer: `transactionId`, which consumers will see as
+//! UNIQ_KEY, else ORIGIN_MESSAGE_ID, else the offset message id unless the message is stored again before it is
+//! delivered (§4.3).
+
+use std::{borrow::Cow, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{
+    Sink,
+    attributes::Attributes,
+    message::Known,
+    names::{Name, Prefix, is_internal},
+    trace::{Attempts, Origin, Trace},
+};
+use crate::{
+    context,
+    exchange::Peer,
+    model::{Operation, Span, SpanContext, SpanKind, Status, Timestamp, attribute::*},
+    wire::{BatchMessage, Body, Frame, Header, Properties, RequestCode, ResponseCode},
+};
+
+/// A field of the send header: its V2 letter and its V1 name (§2.2).
+#[derive(Clone, Copy)]
+struct Field(&'static str, &'static str);
+
+const PRODUCER_GROUP: Field = Field("a", "producerGroup");
+const TOPIC: Field = Field("b", "topic");
+const QUEUE_ID: Field = Field("e", "queueId");
+const SYS_FLAG: Field = Field("f", "sysFlag");
+const BORN_TIMESTAMP: Field = Field("g", "bornTimestamp");
+const PROPERTIES: Field = Field("i", "properties");
+const BATCH: Field = Field("m", "batch");
+const BROKER_NAME: Field = Field("n", "bname");
+
+impl Field {
+    fn text(self, header: &Header) -> Option<Cow<'_, str>> {
+        let long = header.request_code() == RequestCode::SEND_MESSAGE;
+        let (name, other) = if long { (self.1, self.0) } else { (self.0, self.1) };
+        header.field(name).or_else(|| header.field(other))
+    }
+
+    fn int(self, header: &Header) -> Option<i64> {
+        self.text(header)?.trim().parse().ok()
+    }
+}
+
+/// The outer properties of a send request.
+pub(super) fn properties(header: &Header) -> Properties {
+    PROPERTIES.text(header).map_or_else(Properties::default, |text| {
+        Properties(Bytes::from(text.into_owned()))
+    })
+}
+
+/// Where a send goes.
+pub(super) fn topic(header: &Header) -> Option<Cow<'_, str>> {
+    TOPIC.text(header)
+}
+
+/// Group prefix of the producers that carry clients' own message traces (§8.1), to a topic of any name.
+const TRACE_PRODUCER: &str = "_INNER_TRACE_PRODUCER";
+
+/// A send request that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(super) peer: Arc<Peer>,
+    pub(super) start: Timestamp,
+    /// When its last byte was written.
+    pub(super) written: Timestamp,
+    pub(super) topic: Arc<str>,
+    pub(super) namespace: Arc<str>,
+    /// Producer group.
+    pub(super) group: Option<Arc<str>>,
+    broker_name: Option<Arc<str>>,
+    /// `None` where the broker picks.
+    queue_id: Option<i64>,
+    pub(super) sys_flag: i64,
+    pub(super) born_timestamp: Option<i64>,
+    body_size: Option<u32>,
+    /// Of a batch, the properties around its messages.
+    pub(super) properties: Properties,
+    pub(super) batch: Option<Vec<BatchMessage>>,
+    number: u32,
+    one_way: bool,
+    /// A proxy passes somebody else's send on, or this is the broker's view of it.
+    pub(super) forwarded: bool,
+    pub(super) incomplete: bool,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Outcome<'a> {
+    /// The broker answered.
+    Answered(&'a Frame),
+    /// Nobody will answer.
+    OneWay,
+    /// No answer came in time.
+    TimedOut,
+    /// The connection closed first.
+    Closed,
+    /// Whatever happened was not seen.
+    Unknown,
+}
+
+impl Outcome<'_> {
+    /// The broker has the message, as far as anybody knows.
+    pub(super) fn is_stored(self) -> bool {
+        match self {
+            Outcome::Answered(frame) => send_status(frame.header.response_code()).is_some(),
+            Outcome::OneWay => true,
+            Outcome::TimedOut | Outcome::Closed | Outcome::Unknown => false,
+        }
+    }
+
+    /// A field of the answer; empty ones are none.
+    pub(super) fn field(&self, name: &str) -> Option<Cow<'_, str>> {
+        match self {
+            Outcome::Answered(frame) => frame.header.field(name).filter(|text| !text.is_empty()),
+            _ => None,
+        }
+    }
+
+    fn int(&self, name: &str) -> Option<i64> {
+        self.field(name)?.trim().parse().ok()
+    }
+}
+
+/// The status of a stored message (§2.7); `None` for codes that say it was not stored.
+fn send_status(code: ResponseCode) -> Option<&'static str> {
+    match code {
+        ResponseCode::SUCCESS => Some("SEND_OK"),
+        ResponseCode::FLUSH_DISK_TIMEOUT => Some("FLUSH_DISK_TIMEOUT"),
+        ResponseCode::FLUSH_SLAVE_TIMEOUT => Some("FLUSH_SLAVE_TIMEOUT"),
+        ResponseCode::SLAVE_NOT_AVAILABLE => Some("SLAVE_NOT_AVAILABLE"),
+        _ => None,
+    }
+}
+
+impl Attempt {
+    /// Reads a send request. `None` where it is no message of the user's.
+    pub(super) fn read(
+        peer: &Arc<Peer>,
+        frame: &Frame,
+        forwarded: bool,
+        sink: &mut Sink,
+        attempts: &mut Attempts,
+    ) -> Option<Attempt> {
+        let header = &frame.header;
+        let (Some(topic), Some(group)) = (TOPIC.text(header), PRODUCER_GROUP.text(header)) else {
+            sink.totals.malformed += 1;
+            return None;
+        };
+        let name = Name::parse(&topic);
+        if name.prefix != Prefix::None || is_internal(name.bare) || group.starts_with(TRACE_PRODUCER) {
+            return None;
+        }
+        let batch = BATCH
+            .text(header)
+            .is_some_and(|flag| flag.trim().eq_ignore_ascii_case("true"));
+        let messages = match &frame.body {
+            Body::Batch(messages) if batch => Some(messages.clone()),
+            _ => batch.then(Vec::new),
+        };
+        let body_size = match &frame.body {
+            Body::Empty => Some(0),
+            Body::Skipped(length) => Some(*length),
+            Body::Raw(bytes) => u32::try_from(bytes.len()).ok(),
+            Body::Messages(_) | Body::Batch(_) => None,
+        };
+        let properties = properties(header);
+        let number = {
+            let outer = Known::read(&properties).unique_key;
+            let first = messages.as_ref().and_then(|messages| messages.first());
+            let key = first
+                .and_then(|message| Known::read(&message.properties).unique_key)
+                .or(outer);
+            key.filter(|_| !forwarded).map_or(1, |key| attempts.begin(key))
+        };
+        Some(Attempt {
+            peer: peer.clone(),
+            start: frame.start,
+            written: frame.end,
+            topic: sink.name(name.bare),
+            namespace: namespace(header, name, sink),
+            group: Some(sink.name(Name::parse(&group).bare)),
+            broker_name: BROKER_NAME
+                .text(header)
+                .filter(|n| !n.is_empty())
+                .map(|n| sink.name(&n)),
+            queue_id: QUEUE_ID.int(header).filter(|id| *id >= 0),
+            sys_flag: SYS_FLAG.int(header).unwrap_or(0),
+            born_timestamp: BORN_TIMESTAMP.int(header),
+            body_size,
+            incomplete: frame.incomplete && batch,
+            batch: messages,
+            properties,
+            number,
+            one_way: header.is_one_way(),
+            forwarded,
+        })
+    }
+
+    /// How many messages it carries.
+    pub(super) fn messages(&self) -> u64 {
+        self.batch.as_ref().map_or(1, |batch| batch.len() as u64)
+    }
+
+    /// Makes the spans of the attempt, which ended at `end`.
+    pub(super) fn finish(
+        self,
+        outcome: Outcome<'_>,
+        end: Timestamp,
+        sink: &mut Sink,
+        attempts: &mut Attempts,
+    ) {
+        let messages = self.messages();
+        *match outcome {
+            _ if outcome.is_stored() => &mut sink.totals.messages_sent,
+            Outcome::Answered(_) => &mut sink.totals.messages_rejected,
+            _ => &mut sink.totals.messages_unanswered,
+        } += messages;
+        if self.batch.is_some() {
+            return self.finish_batch(outcome, end, sink, attempts);
+        }
+        let known = Known::read(&self.properties);
+        let lookup = context::look_up(&self.properties);
+        sink.totals.malformed_contexts += u64::from(lookup.malformed);
+        let key = self.key(&known, &outcome);
+        let trace = Trace::of(sink, key.as_deref(), lookup.carried);
+        let first =
+            outcome.is_stored() && !self.forwarded && key.as_deref().is_some_and(|key| attempts.succeed(key));
+        let mut context = trace.child(sink);
+        if let Some(span_id) = trace.send_span.filter(|_| first) {
+            context.span_id = span_id;
+        }
+        let carried = trace.creation.filter(|_| trace.origin == Origin::Propagated);
+        let parent = if self.forwarded {
+            trace.send_span
+        } else {
+            carried.map(|context| context.span_id)
+        };
+        let kind = if carried.is_some() || self.forwarded {
+            SpanKind::Client
+        } else {
+            SpanKind::Producer
+        };
+
+        let mut attributes = self.attributes(&outcome, trace.origin);
+        attributes.maybe(MESSAGING_MESSAGE_ID, key.as_deref().map(str::to_owned));
+        attributes.maybe(MESSAGING_MESSAGE_BODY_SIZE, self.body_size);
+        attributes.message(&known, self.sys_flag, self.born_timestamp);
+        match known.delay_level() {
+            Some(level) => attributes.set(MESSAGING_ROCKETMQ_MESSAGE_DELAY_TIME_LEVEL, level),
+            None => attributes.maybe(
+                MESSAGING_ROCKETMQ_MESSAGE_DELIVERY_TIMESTAMP,
+                known.delivery_timestamp(self.born_timestamp),
+            ),
+        }
+        if outcome.is_stored() && !known.is_deferred(self.sys_flag) {
+            attributes.maybe(MESSAGING_ROCKETMQ_QUEUE_OFFSET, outcome.int("queueOffset"));
+            attributes.maybe(
+                MESSAGING_ROCKETMQ_OFFSET_MESSAGE_ID,
+                outcome.field("msgId").map(Cow::into_owned),
+            );
+        }
+        let span = self.span(context, kind, &outcome, end, attributes);
+        sink.emit(Span {
+            parent,
+            trace_state: trace.state,
+            ..span
+        });
+    }
+
+    /// The message's id, as far as it is known now.
+    fn key<'a>(&'a self, known: &Known<'a>, outcome: &'a Outcome<'_>) -> Option<Cow<'a, str>> {
+        if let Some(key) = known.unique_key {
+            return Some(key.into());
+        }
+        let stored = outcome.is_stored();
+        let answered = |name| outcome.field(name).filter(|_| stored);
+        answered("transactionId")
+            .or_else(|| known.origin_id.map(Cow::from))
+            .or_else(|| answered("msgId").filter(|_| !known.is_deferred(self.sys_flag)))
+    }
+
+    /// The attributes of single and batch sends.
+    pub(super) fn attributes(&self, outcome: &Outcome<'_>, origin: Origin) -> Attributes {
+        let mut attributes = Attributes::new(Operation::Send);
+        let queue_id = outcome.int("queueId").filter(|id| *id >= 0).or(self.queue_id);
+        attributes.destination(&self.topic, &self.namespace, queue_id);
+        attributes.peer(&self.peer);
+        if let Some(server) = self.peer.server {
+            attributes.set(NETWORK_PEER_ADDRESS, server.ip().to_string());
+            attributes.set(NETWORK_PEER_PORT, server.port());
+        }
+        attributes.maybe(MESSAGING_ROCKETMQ_BROKER_NAME, self.broker_name.clone());
+        attributes.maybe(MESSAGING_ROCKETMQ_PRODUCER_GROUP, self.group.clone());
+        attributes.set(RMQTRACE_TRACE_ORIGIN, origin.name());
+        attributes.set(RMQTRACE_SEND_ATTEMPT, self.number);
+        attributes
+    }
+
+    /// The span itself, its status and what it says about its outcome.
+    pub(super) fn span(
+        &self,
+        context: SpanContext,
+        kind: SpanKind,
+        outcome: &Outcome<'_>,
+        end: Timestamp,
+        mut attributes: Attributes,
+    ) -> Span {
+        let mut error: Option<Cow<'static, str>> = None;
+        let mut incomplete = self.incomplete;
+        match outcome {
+            Outcome::Answered(frame) => {
+                let code = frame.header.response_code();
+                match send_status(code) {
+                    Some(status) => attributes.set(MESSAGING_ROCKETMQ_SEND_STATUS, status),
+                    None => error = Some(code.name().map_or_else(|| code.0.to_string().into(), Cow::from)),
+                }
+            }
+            Outcome::OneWay => {}
+            Outcome::TimedOut => error = Some("timeout".into()),
+            Outcome::Closed => error = Some("connection_closed".into()),
+            Outcome::Unknown => incomplete = true,
+        }
+        if self.one_way {
+            attributes.set(RMQTRACE_SEND_ONE_WAY, true);
+        }
+        if incomplete {
+            attributes.set(RMQTRACE_INCOMPLETE, true);
+        }
+        // the remark is left out: brokers quote access keys in it
+        let status = if error.is_some() {
+            Status::Error("".into())
+        } else {
+            Status::Unset
+        };
+        attributes.maybe(ERROR_TYPE, error.map(Value::Str));
+        Span {
+            context,
+            parent: None,
+            trace_state: None,
+            operation: Operation::Send,
+            kind,
+            topic: self.topic.clone(),
+            group: self.group.clone(),
+            start: self.start,
+            end: end.max(self.start),
+            status,
+            attributes: attributes.done(),
+            links: Vec::new(),
+            process: self.peer.process,
+        }
+    }
+}
+
+/// The namespace of a topic: in its name, else in the fields that newer clients set instead (§2.1).
+pub(super) fn namespace(header: &Header, name: Name<'_>, sink: &mut Sink) -> Arc<str> {
+    if name.namespace.is_empty() && header.field("nsd").is_some_and(|flag| flag == "true") {
+        return sink.name(&header.field("ns").unwrap_or_default());
+    }
+    sink.name(name.namespace)
+}

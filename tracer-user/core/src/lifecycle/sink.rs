@@ -1,0 +1,67 @@
+//! What every part of the lifecycle writes to and draws from.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use crate::{
+    engine::{Config, Output, Totals, names::Names},
+    ids::{self, Generator},
+    model::{Operation, Span, SpanContext, Value, attribute},
+};
+
+/// Spans out, counters up, names and ids shared.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub(crate) config: Config,
+    pub(crate) totals: Totals,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) ids: Generator,
+    names: Names,
+}
+
+impl Sink {
+    pub(crate) fn new(config: Config) -> Sink {
+        let ids = Generator::new(config.seed);
+        Sink {
+            config,
+            totals: Totals::default(),
+            outputs: VecDeque::new(),
+            ids,
+            names: Names::default(),
+        }
+    }
+
+    /// The shared form of a name.
+    pub(crate) fn name(&mut self, text: &str) -> Arc<str> {
+        self.names.get(text)
+    }
+
+    /// A span in a trace of its own.
+    pub(crate) fn random_context(&mut self) -> SpanContext {
+        SpanContext {
+            trace_id: self.ids.trace_id(),
+            span_id: self.ids.span_id(),
+        }
+    }
+
+    /// The computed creation context of a message, unless ids are not to be computed.
+    pub(crate) fn derived(&self, key: &str) -> Option<SpanContext> {
+        self.config
+            .derive_ids
+            .then(|| ids::creation_context(key.as_bytes()))
+    }
+
+    /// Puts out a span.
+    pub(crate) fn emit(&mut self, span: Span) {
+        let totals = &mut self.totals;
+        totals.spans += 1;
+        match span.operation {
+            Operation::Create => totals.create_spans += 1,
+            Operation::Send => totals.send_spans += 1,
+            Operation::Process => totals.process_spans += 1,
+        }
+        if span.attribute(attribute::RMQTRACE_INCOMPLETE) == Some(&Value::Bool(true)) {
+            totals.incomplete_spans += 1;
+        }
+        self.outputs.push_back(Output::Span(span));
+    }
+}
