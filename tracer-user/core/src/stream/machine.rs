@@ -209,6 +209,7 @@ impl Machine {
             };
             // mostly the whole head is at hand
             if let Examined::Frame(envelope) = examine(input)
+                && envelope.head <= MAX_HEADER
                 && let Some(header) = input.get(8..envelope.head)
             {
                 let header = Bytes::copy_from_slice(header);
