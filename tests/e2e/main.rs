@@ -5,7 +5,13 @@
 //! and each group shares a tracer and a collector.
 
 mod check;
+mod failures;
+mod filters;
+mod foreign;
+mod lifecycle;
+mod load;
 mod matrix;
+mod privacy;
 mod scene;
 mod world;
 
@@ -20,12 +26,30 @@ fn trial(name: impl Into<String>, test: impl FnOnce() -> anyhow::Result<()> + Se
     Trial::test(name, move || test().map_err(|error| format!("{error:?}").into()))
 }
 
+/// A test that needs nothing but the world.
+type Case = (&'static str, fn(&World) -> anyhow::Result<()>);
+
+/// The tests of a group.
+fn cases(world: &Arc<World>, group: &str, cases: &[Case]) -> Vec<Trial> {
+    let case = |(name, test): &Case| {
+        let (world, test) = (Arc::clone(world), *test);
+        trial(format!("{group}: {name}"), move || test(&world))
+    };
+    cases.iter().map(case).collect()
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let world = Arc::new(World::new());
     let mut trials = Vec::new();
     trials.extend(matrix::trials(&world));
+    trials.extend(failures::trials(&world));
+    trials.extend(filters::trials(&world));
+    trials.extend(privacy::trials(&world));
+    trials.extend(foreign::trials(&world));
+    trials.extend(lifecycle::trials(&world));
+    trials.extend(load::trials(&world));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The last handle: stops the brokers.
     drop(world);

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use testbed::{Collector, Span, Tracer};
 
 use crate::world::World;
@@ -19,10 +19,20 @@ pub(crate) struct Scene {
 impl Scene {
     /// Starts both; `args` go to `rmqtrace run`.
     pub(crate) fn start(world: &World, name: &str, args: &[&str]) -> Result<Scene> {
+        Scene::start_with(world, name, args, &[])
+    }
+
+    /// The same with environment variables.
+    pub(crate) fn start_with(
+        world: &World,
+        name: &str,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Result<Scene> {
         let dir = world.dir()?;
         let name = world.fresh(name);
         let collector = Collector::start(&world.artifacts, dir, &name)?;
-        let tracer = Tracer::start(&world.artifacts, dir, &name, &collector, args)?;
+        let tracer = Tracer::start(&world.artifacts, dir, &name, &collector, args, env)?;
         Ok(Scene { collector, tracer })
     }
 
@@ -57,4 +67,21 @@ pub(crate) fn by_message(spans: &[Span]) -> Result<HashMap<&str, &Span>> {
         );
     }
     Ok(found)
+}
+
+/// The tracer's last line: its totals.
+pub(crate) fn totals(log: &str) -> Result<&str> {
+    log.lines()
+        .rfind(|line| line.contains("totals"))
+        .context("rmqtrace logged no totals")
+}
+
+/// One number of the totals (`name=7`).
+pub(crate) fn total(log: &str, name: &str) -> Result<u64> {
+    let totals = totals(log)?;
+    let value = totals
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+        .with_context(|| format!("no {name} in {totals}"))?;
+    Ok(value.parse()?)
 }

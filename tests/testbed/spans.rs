@@ -95,6 +95,14 @@ impl Span {
         self.text("messaging.message.id")
     }
 
+    /// `service.name` of the traced process.
+    pub fn service(&self) -> &str {
+        self.resource
+            .get("service.name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    }
+
     /// `process.pid` of the traced process.
     pub fn pid(&self) -> Option<i64> {
         self.resource.get("process.pid").and_then(Value::as_i64)

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    process::{Command, ExitStatus},
+    process::{ChildStdout, Command, ExitStatus},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Starts `rmqtrace run` with these further arguments, exporting to the collector over gRPC, and waits until it
+    /// Starts `rmqtrace run` with these further arguments and environment variables, exporting to the collector over gRPC, and waits until it
     /// captures. Its log goes to `dir/name.log`.
     pub fn start(
         artifacts: &Artifacts,
@@ -32,13 +32,14 @@ impl Tracer {
         name: &str,
         collector: &Collector,
         args: &[&str],
+        env: &[(&str, &str)],
     ) -> Result<Tracer> {
         let program = require(artifacts.rmqtrace(), "the rmqtrace binary")?;
         let mut command = Command::new(program);
         command
             .arg("run")
-            .args(["--print", "none"])
             .args(args)
+            .envs(env.iter().copied())
             .env(
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
                 format!("http://127.0.0.1:{}", collector.grpc),
@@ -49,7 +50,17 @@ impl Tracer {
 
     /// Starts a prepared command and waits until it captures.
     pub fn launch(command: Command, log: &Path) -> Result<Tracer> {
-        let mut process = Child::start("rmqtrace", command, log)?.with_grace(Duration::from_secs(20));
+        Tracer::ready(Child::start("rmqtrace", command, log)?)
+    }
+
+    /// Starts a prepared command whose standard output is wanted, and waits until it captures.
+    pub fn launch_piped(command: Command, log: &Path) -> Result<(Tracer, ChildStdout)> {
+        let (process, _, output) = Child::start_piped("rmqtrace", command, log)?;
+        Ok((Tracer::ready(process)?, output))
+    }
+
+    fn ready(process: Child) -> Result<Tracer> {
+        let mut process = process.with_grace(Duration::from_secs(20));
         process.wait_for_log(READY_LINE, Duration::from_secs(20))?;
         Ok(Tracer { process })
     }

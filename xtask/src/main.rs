@@ -3,6 +3,7 @@
 mod build;
 mod clean;
 mod console;
+mod demo;
 mod ebpf;
 mod lint;
 mod setup;
@@ -26,6 +27,8 @@ enum Task {
     Setup,
     /// Build the eBPF object and the rmqtrace binary with the object inside
     Build,
+    /// Real clients and a real broker, traced live in the terminal; until Ctrl-C
+    Demo(demo::Options),
     /// Check formatting and run clippy
     Lint,
     /// Format, lint, unit, property and snapshot tests, then end-to-end tests against real RocketMQ
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::everything(),
         Task::Build => build::build().map(drop),
+        Task::Demo(options) => return demo::run(&options),
         Task::Lint => lint::lint(),
         Task::Test(options) => return test::run(&options),
         Task::Clean(options) => clean::clean(&options),

@@ -1,0 +1,161 @@
+//! As fast as the broker goes: nothing is lost, nothing is there twice.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use testbed::{Consume, Mode, Send, client::Library, ids};
+
+use crate::{
+    check,
+    scene::{Scene, by_message, total},
+    trial,
+    world::{NEWEST, World},
+};
+
+const JAVA: Library = Library::Java(testbed::artifacts::CLIENT_VERSIONS[0]);
+
+#[derive(Clone, Copy)]
+struct Load {
+    library: Library,
+    messages: usize,
+    body: usize,
+}
+
+const LOADS: [Load; 4] = [
+    Load {
+        library: JAVA,
+        messages: 20_000,
+        body: 1024,
+    },
+    Load {
+        library: JAVA,
+        messages: 20_000,
+        body: 200,
+    },
+    Load {
+        library: JAVA,
+        messages: 2_000,
+        body: 200 << 10,
+    },
+    Load {
+        library: Library::Go,
+        messages: 20_000,
+        body: 1024,
+    },
+];
+
+pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
+    LOADS
+        .map(|load| {
+            let world = Arc::clone(world);
+            let name = format!(
+                "load: {} messages of {} bytes from {}",
+                load.messages,
+                load.body,
+                load.library.name()
+            );
+            trial(name, move || run(&world, load))
+        })
+        .into()
+}
+
+fn run(world: &World, load: Load) -> Result<()> {
+    let server = world.server(NEWEST)?;
+    let topic = world.topic(server, "load")?;
+    let group = world.fresh("load-group");
+    let scene = Scene::start(world, "load", &[])?;
+    let mut consumer = world.client(load.library, server, "consumer")?;
+    let mut producer = world.client(load.library, server, "producer")?;
+    consumer.consumer(Consume::new(&group, &[&topic]).threads(8))?;
+    producer.producer("load")?;
+
+    let send = Send::new("load", &topic, Mode::Sync, load.messages)
+        .size(load.body)
+        .threads(8);
+    let ticket = producer.start_sending(send)?;
+    let took = producer.wait(ticket, Duration::from_secs(180))?;
+    let sent = producer.sent(ticket);
+    ensure!(
+        took.failed == 0 && sent.len() == load.messages,
+        "{} sent, {} failed",
+        sent.len(),
+        took.failed
+    );
+    let consumed = consumer.wait_consumed(&group, load.messages, Duration::from_secs(60))?;
+    ensure!(
+        consumed.len() == load.messages,
+        "the broker delivered {} of {}",
+        consumed.len(),
+        load.messages
+    );
+    consumer.finish()?;
+    producer.finish()?;
+    let (spans, log) = scene.finish()?;
+
+    let of = |operation: &str| -> Vec<_> {
+        spans
+            .iter()
+            .filter(|span| span.operation() == operation && span.topic() == topic)
+            .cloned()
+            .collect()
+    };
+    let (sends, processes) = (of("send"), of("process"));
+    ensure!(
+        sends.len() == load.messages && processes.len() == load.messages && spans.len() == 2 * load.messages,
+        "{} send and {} process spans of {} in all\n{log}",
+        sends.len(),
+        processes.len(),
+        spans.len()
+    );
+    ensure!(
+        spans
+            .iter()
+            .map(|span| &span.span_id)
+            .collect::<HashSet<_>>()
+            .len()
+            == spans.len(),
+        "a span id occurs twice"
+    );
+    let (send_of, process_of) = (by_message(&sends)?, by_message(&processes)?);
+    let mut pairs = Vec::with_capacity(sent.len());
+    for message in &sent {
+        let send = send_of
+            .get(message.msg_id.as_str())
+            .with_context(|| format!("no send span of {message:?}"))?;
+        let process = process_of
+            .get(message.msg_id.as_str())
+            .with_context(|| format!("no process span of {message:?}"))?;
+        ensure!(send.trace_id == ids::trace_id(&message.msg_id), "{send:#?}");
+        ensure!(send.span_id == ids::send_span_id(&message.msg_id), "{send:#?}");
+        ensure!(
+            process.trace_id == send.trace_id && process.parent_span_id == send.span_id,
+            "{process:#?}"
+        );
+        ensure!(
+            send.number("messaging.message.body.size") == Some(i64::try_from(load.body)?),
+            "{send:#?}"
+        );
+        pairs.push((*send, message));
+    }
+    no_loss(&log)?;
+    let outside = check::outside(&pairs)?;
+    println!(
+        "{} × {} B from {}: {:.0} messages/s; outside the span: median {} µs, p99 {} µs",
+        load.messages,
+        load.body,
+        load.library.name(),
+        sent.len() as f64 / Duration::from_nanos(took.took_ns).as_secs_f64(),
+        check::percentile(&outside, 50) / 1000,
+        check::percentile(&outside, 99) / 1000
+    );
+    Ok(())
+}
+
+/// The totals name no loss.
+fn no_loss(log: &str) -> Result<()> {
+    for cause in ["spans_lost", "bytes_lost", "ring_full"] {
+        ensure!(total(log, cause)? == 0, "{log}");
+    }
+    Ok(())
+}
