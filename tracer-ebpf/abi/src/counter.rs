@@ -61,3 +61,21 @@ counters! {
 
 /// Number of counters.
 pub const COUNTERS: u32 = Counter::ALL.len() as u32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_are_dense_and_names_differ() {
+        for (i, counter) in Counter::ALL.iter().enumerate() {
+            assert_eq!(*counter as usize, i, "{}", counter.name());
+            assert!(
+                Counter::ALL[..i].iter().all(|c| c.name() != counter.name()),
+                "{}",
+                counter.name()
+            );
+        }
+        assert_eq!(COUNTERS as usize, Counter::ALL.len());
+    }
+}

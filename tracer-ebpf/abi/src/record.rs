@@ -139,3 +139,6 @@ const _: () = assert!(HEADER == 48);
 const _: () = assert!(size_of::<Open>() == 48 + 48);
 const _: () = assert!(size_of::<Close>() == 48 + 16);
 const _: () = assert!(size_of::<Process>() == 48 + 8);
+
+#[cfg(test)]
+mod tests;

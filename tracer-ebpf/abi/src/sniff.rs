@@ -99,3 +99,6 @@ fn sniff_binary(b: &[u8; PREFIX], n: usize, header: u32) -> Verdict {
         Verdict::Other
     }
 }
+
+#[cfg(test)]
+mod tests;
