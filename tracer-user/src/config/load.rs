@@ -136,7 +136,12 @@ fn from_yaml(name: &str, text: &str) -> Result<Config, ConfigError> {
 /// The parser's own messages, without the place that they repeat, in this program's words where it has some.
 fn plainly(message: &str) -> String {
     let first = message.lines().next().unwrap_or_default();
-    let first = first.split(" at line ").next().unwrap_or(first).trim().trim_start_matches("error: ");
+    let first = first
+        .split(" at line ")
+        .next()
+        .unwrap_or(first)
+        .trim()
+        .trim_start_matches("error: ");
     match first {
         "expected sequence start" => "a list is wanted, such as `[a, b]`".to_owned(),
         "expected mapping start" => "a table of keys is wanted".to_owned(),

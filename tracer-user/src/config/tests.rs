@@ -135,7 +135,13 @@ fn mistakes_elsewhere() {
 
 #[test]
 fn empty_files_and_sections_are_defaults() {
-    for file in ["", "# nothing\n", "capture:\nlog:\nservices:\n", "{}", "capture:\n  kernel_log: off"] {
+    for file in [
+        "",
+        "# nothing\n",
+        "capture:\nlog:\nservices:\n",
+        "{}",
+        "capture:\n  kernel_log: off",
+    ] {
         assert_eq!(
             load(&sources(file, &[], &[]))
                 .unwrap_or_else(|e| panic!("{file:?}: {e}"))

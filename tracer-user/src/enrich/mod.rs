@@ -1,0 +1,23 @@
+//! Who is behind a span: the facts of each traced process, from `/proc`, and the resource made of them.
+//!
+//! | Module | What |
+//! |---|---|
+//! | [`facts`] | what `/proc` says |
+//! | [`service`], [`java`], [`script`] | the service's name |
+//! | [`container`] | the container |
+//! | [`resource`] | the OpenTelemetry resource, in our own terms |
+//! | [`processes`] | the table of processes, and for how long one stays in it |
+
+pub(crate) mod container;
+pub(crate) mod facts;
+pub(crate) mod host;
+pub(crate) mod java;
+pub(crate) mod processes;
+pub(crate) mod resource;
+pub(crate) mod script;
+pub(crate) mod service;
+
+pub(crate) use facts::Facts;
+pub(crate) use host::Host;
+pub(crate) use processes::{Process, Processes};
+pub(crate) use resource::Resource;

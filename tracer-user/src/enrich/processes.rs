@@ -1,0 +1,246 @@
+//! The table of traced processes.
+//!
+//! A process enters when its first connection is recognised, because later it may be gone, and stays until the
+//! last span of it can be out. A process id is used again, and a process may run another program
+//! (`exec`): each gets its own entry with the time from which it holds, so that a late span finds the one that
+//! made it.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tracer_core::model::Timestamp;
+
+use super::{Facts, Host, Resource, facts, resource::Context};
+use crate::{
+    clock::Anchor,
+    filter::{ProcessFilter, ServiceRules, Verdict},
+};
+
+/// A traced or filtered-out process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// Process id.
+    pub(crate) pid: u32,
+    /// Who it is.
+    pub(crate) resource: Resource,
+    /// What the filter says.
+    pub(crate) verdict: Verdict,
+    start_ticks: Option<u64>,
+    since: Timestamp,
+}
+
+#[cfg(test)]
+impl Process {
+    /// A process that nobody looked at.
+    pub(crate) fn of_resource(resource: Resource) -> Process {
+        Process { pid: 42, resource, verdict: Verdict::Allow, start_ticks: None, since: Timestamp(0) }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    process: Arc<Process>,
+    /// It ended, or runs another program.
+    ended: Option<Timestamp>,
+}
+
+/// The processes, at most as many as allowed.
+#[derive(Debug)]
+pub(crate) struct Processes {
+    entries: HashMap<u32, Vec<Entry>>,
+    count: usize,
+    host: Host,
+    filter: ProcessFilter,
+    rules: ServiceRules,
+    configured: Vec<(String, String)>,
+    /// How long an ended process is remembered.
+    keep: Duration,
+    most: usize,
+}
+
+impl Processes {
+    /// An empty table. `configured` are resource attributes for all, `keep` is how long after a process ended
+    /// spans of it may come.
+    pub(crate) fn new(
+        filter: ProcessFilter,
+        rules: ServiceRules,
+        configured: Vec<(String, String)>,
+        keep: Duration,
+        most: usize,
+    ) -> Processes {
+        let host = Host::read();
+        Processes { entries: HashMap::new(), count: 0, host, filter, rules, configured, keep, most }
+    }
+
+    /// A connection of this process was recognised at `time`. Looks at the process when it is not known yet.
+    pub(crate) fn opened(&mut self, pid: u32, time: Timestamp, anchor: &Anchor) -> Arc<Process> {
+        let ticks = facts::start_ticks(pid);
+        if let Some(latest) = self.entries.get_mut(&pid).and_then(|e| e.last_mut())
+            && latest.ended.is_none()
+        {
+            // gone already: then it is the one that was here last
+            if ticks.is_none() || ticks == latest.process.start_ticks {
+                return latest.process.clone();
+            }
+            latest.ended = Some(time);
+        }
+        self.look(pid, time, anchor)
+    }
+
+    /// Who made a span that started at `time`.
+    pub(crate) fn of(&mut self, pid: u32, time: Timestamp, anchor: &Anchor) -> Arc<Process> {
+        let known = self.entries.get(&pid).and_then(|entries| {
+            let holding = entries.iter().rev().find(|e| e.process.since <= time);
+            holding.or(entries.first()).map(|e| e.process.clone())
+        });
+        known.unwrap_or_else(|| self.look(pid, time, anchor))
+    }
+
+    /// A process ended or runs another program since `time`.
+    pub(crate) fn replaced(&mut self, pid: u32, time: Timestamp) {
+        if let Some(latest) = self.entries.get_mut(&pid).and_then(|e| e.last_mut()) {
+            latest.ended.get_or_insert(time);
+        }
+    }
+
+    /// Marks processes that are gone and forgets those whose spans are out.
+    pub(crate) fn sweep(&mut self, now: Timestamp) {
+        let keep = self.keep;
+        for (pid, entries) in &mut self.entries {
+            for entry in entries.iter_mut().filter(|e| e.ended.is_none()) {
+                if facts::start_ticks(*pid) != entry.process.start_ticks {
+                    entry.ended = Some(now);
+                }
+            }
+            entries.retain(|e| e.ended.is_none_or(|ended| now.since(ended) < keep));
+        }
+        self.entries.retain(|_, entries| !entries.is_empty());
+        self.count = self.entries.values().map(Vec::len).sum();
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    fn look(&mut self, pid: u32, time: Timestamp, anchor: &Anchor) -> Arc<Process> {
+        if self.count >= self.most {
+            self.evict();
+        }
+        let facts = Facts::read(pid);
+        let started = facts.start_ticks.map(of_ticks);
+        let verdict = self.filter.verdict(&facts);
+        let context = Context {
+            host: &self.host,
+            rule: self.rules.name(&facts),
+            configured: &self.configured,
+            started: started.map(|t| SystemTime::from(anchor.wall(t))),
+        };
+        let resource = Resource::new(&facts, &context);
+        let entries = self.entries.entry(pid).or_default();
+        // the first program of a process holds from its start, a later one from when it was seen
+        let again = entries.iter().any(|e| e.process.start_ticks == facts.start_ticks);
+        let since = started.filter(|_| !again).unwrap_or(time);
+        let process = Arc::new(Process { pid, resource, verdict, start_ticks: facts.start_ticks, since });
+        entries.push(Entry { process: process.clone(), ended: None });
+        self.count += 1;
+        process
+    }
+
+    /// Forgets the process that ended first, else the oldest.
+    fn evict(&mut self) {
+        let all = self.entries.iter().flat_map(|(pid, e)| e.first().map(|e| (*pid, e)));
+        let key = |(_, e): &(u32, &Entry)| (e.ended.is_none(), e.ended.unwrap_or(e.process.since));
+        if let Some((pid, _)) = all.min_by_key(key) {
+            if let Some(entries) = self.entries.get_mut(&pid) {
+                entries.remove(0);
+                self.count -= 1;
+            }
+            self.entries.retain(|_, entries| !entries.is_empty());
+        }
+    }
+}
+
+/// Clock ticks since boot as a moment.
+fn of_ticks(ticks: u64) -> Timestamp {
+    Timestamp(ticks.saturating_mul(1_000_000_000 / procfs::ticks_per_second().max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+    use crate::config::Config;
+
+    fn table(most: usize) -> Processes {
+        let config = Config::default();
+        Processes::new(
+            ProcessFilter::new(&config.filter).unwrap(),
+            ServiceRules::new(&config.services).unwrap(),
+            Vec::new(),
+            Duration::from_secs(10),
+            most,
+        )
+    }
+
+    fn child() -> Child {
+        Command::new("cat").stdin(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn end(mut child: Child) -> u32 {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        child.id()
+    }
+
+    fn soon() -> Timestamp {
+        Anchor::read().boot()
+    }
+
+    #[test]
+    fn a_process_is_looked_at_once_and_kept_until_its_spans_are_out() {
+        let mut table = table(8);
+        let anchor = Anchor::read();
+        let child = child();
+        let seen = table.opened(child.id(), soon(), &anchor);
+        assert_eq!(&*seen.resource.service, "cat");
+        assert!(Arc::ptr_eq(&seen, &table.opened(child.id(), soon(), &anchor)));
+        let pid = end(child);
+        let ended = soon();
+        table.sweep(ended);
+        assert!(Arc::ptr_eq(&seen, &table.of(pid, ended, &anchor)));
+        table.sweep(ended.plus(Duration::from_secs(9)));
+        assert_eq!(table.len(), 1);
+        table.sweep(ended.plus(Duration::from_secs(11)));
+        assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn spans_from_before_an_exec_belong_to_the_program_before() {
+        let mut table = table(8);
+        let anchor = Anchor::read();
+        let child = child();
+        let before = soon();
+        let first = table.opened(child.id(), before, &anchor);
+        table.replaced(child.id(), soon());
+        let second = table.opened(child.id(), soon(), &anchor);
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(&first, &table.of(child.id(), before, &anchor)));
+        assert!(Arc::ptr_eq(&second, &table.of(child.id(), soon(), &anchor)));
+        end(child);
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let mut table = table(2);
+        let anchor = Anchor::read();
+        for pid in [u32::MAX - 1, u32::MAX - 2, u32::MAX - 3, u32::MAX - 4] {
+            table.opened(pid, soon(), &anchor);
+        }
+        assert_eq!(table.len(), 2);
+    }
+}

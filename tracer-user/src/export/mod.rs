@@ -1,0 +1,88 @@
+//! Where spans go. OpenTelemetry types exist only in here.
+//!
+//! | Module | What |
+//! |---|---|
+//! | [`convert`] | a span in OpenTelemetry's types |
+//! | [`otlp`] | an OTLP receiver: transport, batches, retries |
+//! | [`file`] | a file of OTLP/JSON lines |
+//! | [`print`] | the terminal |
+//! | [`queue`] | the bounded queue and the counters that each of them has |
+//!
+//! To add an exporter: a module with a `start` that gives a [`queue::Output`], a line in [`Outputs::start`].
+
+pub(crate) mod convert;
+pub(crate) mod file;
+pub(crate) mod otlp;
+pub(crate) mod print;
+pub(crate) mod queue;
+#[cfg(test)]
+pub(crate) mod sample;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+use tracer_core::model::Span;
+
+use crate::{clock::Wall, config::schema, enrich::Process};
+use queue::{Output, Stats};
+
+/// A span ready to leave: with its process and wall-clock times.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// The span.
+    pub(crate) span: Span,
+    /// Whose it is.
+    pub(crate) process: Arc<Process>,
+    /// Start.
+    pub(crate) start: Wall,
+    /// End.
+    pub(crate) end: Wall,
+}
+
+/// Every place that spans go to. Each has its own queue: none waits for another, and capture waits for none.
+#[derive(Debug)]
+pub(crate) struct Outputs(Vec<Output>);
+
+impl Outputs {
+    /// Starts what the settings ask for.
+    pub(crate) fn start(settings: &schema::Export) -> anyhow::Result<Outputs> {
+        let mut outputs = Vec::new();
+        if settings.otlp.endpoint.is_some() {
+            outputs.push(otlp::start(&settings.otlp)?);
+        }
+        if let Some(path) = &settings.otlp_file {
+            outputs.push(file::start(path)?);
+        }
+        outputs.extend(print::start(effective_print(settings))?);
+        Ok(Outputs(outputs))
+    }
+
+    /// Hands a span to every output. Never waits; a full queue drops and counts.
+    pub(crate) fn send(&self, finished: Finished) {
+        let finished = Arc::new(finished);
+        self.0.iter().for_each(|output| output.send(&finished));
+    }
+
+    /// What became of the spans, by output.
+    pub(crate) fn stats(&self) -> impl Iterator<Item = (&'static str, Stats)> {
+        self.0.iter().map(|output| (output.name(), output.stats()))
+    }
+
+    /// Lets every output write what it has, for at most `limit`.
+    pub(crate) async fn finish(&mut self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        self.0.iter_mut().for_each(Output::close);
+        for output in &mut self.0 {
+            output.finished(deadline).await;
+        }
+    }
+}
+
+/// `auto` resolved: the terminal is the output where there is no other.
+pub(crate) fn effective_print(settings: &schema::Export) -> schema::Print {
+    match settings.print {
+        schema::Print::Auto if settings.otlp.endpoint.is_none() && settings.otlp_file.is_none() => schema::Print::Text,
+        schema::Print::Auto => schema::Print::None,
+        chosen => chosen,
+    }
+}

@@ -1,0 +1,162 @@
+//! Batches from the queue to the receiver, one request at a time, with patience.
+//!
+//! A request that fails for a passing reason — nobody there, overloaded, too slow — is tried again with
+//! exponential back-off and jitter for as long as the settings say; meanwhile the queue fills and, when it is
+//! full, drops and counts. One that is refused for good is dropped at once, as OTLP demands.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+    time::Duration,
+};
+
+use opentelemetry_otlp::SpanExporter;
+use opentelemetry_sdk::{error::OTelSdkError, trace::SpanExporter as _};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    partial::{self, RejectedSpans},
+    transport::Failures,
+};
+use crate::{
+    config::schema::Otlp,
+    enrich::Process,
+    export::{
+        Finished, convert,
+        file::collect,
+        queue::{Cause, Counters, Queue},
+    },
+};
+
+/// The first wait after a failed request, and the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Exports until the queue is closed and empty.
+pub(super) async fn run(
+    mut queue: Queue,
+    counters: &Counters,
+    settings: &Otlp,
+    exporter: SpanExporter,
+    failures: &Failures,
+) {
+    let mut worker = Worker { counters, settings, exporter, failures, failing: None };
+    while let Some(batch) = collect(&mut queue, settings.batch_size, settings.interval.0).await {
+        for (process, spans) in convert::by_process(&batch) {
+            worker.deliver(process, &spans).await;
+        }
+    }
+}
+
+/// Counts everything as refused, where there is no exporter.
+pub(super) async fn refuse(mut queue: Queue, counters: &Counters) {
+    while queue.recv().await.is_some() {
+        counters.dropped(Cause::Refused, 1);
+    }
+}
+
+struct Worker<'a> {
+    counters: &'a Counters,
+    settings: &'a Otlp,
+    exporter: SpanExporter,
+    failures: &'a Failures,
+    /// Since when nothing could be delivered, and how many spans were given up since.
+    failing: Option<(Instant, u64)>,
+}
+
+impl Worker<'_> {
+    async fn deliver(&mut self, process: &Process, spans: &[&Finished]) {
+        let count = spans.len() as u64;
+        let started = Instant::now();
+        let mut wait = FIRST_WAIT;
+        self.exporter.set_resource(&convert::resource(process));
+        loop {
+            let data = spans.iter().map(|f| convert::span_data(f)).collect();
+            // the exporter's own limit does not cover a connection that hangs
+            let limit = self.settings.timeout.0 * 2 + Duration::from_secs(1);
+            let result = timeout(limit, self.exporter.export(data)).await;
+            let error = match result {
+                Ok(Ok(())) => return self.delivered(count),
+                Ok(Err(error)) => error,
+                Err(_) => OTelSdkError::Timeout(limit),
+            };
+            let reason = self.failures.take().unwrap_or_else(|| reason(&error));
+            if !passing(&error) {
+                tracing::warn!(spans = count, %reason, "the OTLP receiver refused spans; they are dropped");
+                return self.counters.dropped(Cause::Refused, count);
+            }
+            self.failed(&reason);
+            let pause = jittered(wait);
+            if started.elapsed() + pause >= self.settings.retry_for.0 {
+                if let Some((_, lost)) = &mut self.failing {
+                    *lost += count;
+                }
+                tracing::debug!(spans = count, %reason, "spans could not be delivered in time; they are dropped");
+                return self.counters.dropped(Cause::Exhausted, count);
+            }
+            sleep(pause).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    fn delivered(&mut self, count: u64) {
+        let partial::Rejected { spans, reason } = RejectedSpans::take();
+        let rejected = spans.min(count);
+        self.counters.exported(count - rejected);
+        if rejected > 0 {
+            self.counters.dropped(Cause::Rejected, rejected);
+            tracing::warn!(spans = rejected, reason = reason.as_deref(), "the OTLP receiver rejected some spans");
+        } else if let Some(reason) = reason {
+            tracing::warn!(%reason, "the OTLP receiver says");
+        }
+        if let Some((since, lost)) = self.failing.take() {
+            let seconds = since.elapsed().as_secs();
+            tracing::info!(seconds, spans_given_up = lost, "the OTLP receiver takes spans again");
+        }
+    }
+
+    /// Says once that nothing gets through.
+    fn failed(&mut self, reason: &str) {
+        if self.failing.is_none() {
+            self.failing = Some((Instant::now(), 0));
+            let queue_size = self.settings.queue_size;
+            tracing::warn!(%reason, queue_size, "the OTLP receiver takes no spans; they wait and are tried again");
+        }
+    }
+}
+
+fn reason(error: &OTelSdkError) -> String {
+    match error {
+        OTelSdkError::InternalFailure(message) => message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether the receiver may take the same batch later (OTLP's retryable failures). The exporter keeps the status only
+/// in its message: `… with status code: 503`, `… network error`, `… gRPC code: Unavailable`.
+fn passing(error: &OTelSdkError) -> bool {
+    let OTelSdkError::InternalFailure(message) = error else {
+        return matches!(error, OTelSdkError::Timeout(_));
+    };
+    if let Some((_, code)) = message.rsplit_once("status code: ") {
+        return matches!(code.trim(), "429" | "502" | "503" | "504");
+    }
+    if let Some((_, rest)) = message.split_once("gRPC code: ") {
+        let code = rest.split(':').next().unwrap_or(rest).trim();
+        let passing =
+            ["Cancelled", "DeadlineExceeded", "Aborted", "OutOfRange", "Unavailable", "DataLoss", "ResourceExhausted"];
+        // a connection that broke comes as `Unknown` with its cause behind it, a receiver's `Unknown` without
+        return passing.contains(&code) || (code == "Unknown" && rest.contains(':'));
+    }
+    message.ends_with("network error")
+}
+
+/// Between half the wait and the whole: tracers that lost the same receiver do not come back all at once.
+fn jittered(wait: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() % 1_000;
+    wait / 2 + wait.mul_f64(random as f64 / 2_000.0)
+}
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;
