@@ -46,10 +46,7 @@ const PROTOCOLS: [(&str, &[u8], &[u8]); 6] = [
 ];
 
 pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
-    let world = Arc::clone(world);
-    vec![trial("foreign: other protocols stay unjudged", move || {
-        run(&world)
-    })]
+    crate::cases(world, "foreign", &[("other protocols stay unjudged", run)])
 }
 
 fn run(world: &World) -> Result<()> {

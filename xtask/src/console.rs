@@ -104,21 +104,25 @@ impl Progress {
 
     fn show(&mut self, log: &Path) {
         let seconds = self.started.elapsed().as_secs();
-        if self.terminal && seconds > self.shown {
-            let last = fs::read(log).unwrap_or_default();
-            let last = String::from_utf8_lossy(&last)
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .chars()
-                .take(70)
-                .collect::<String>();
+        if seconds < self.shown + if self.terminal { 1 } else { 20 } {
+            return;
+        }
+        self.shown = seconds;
+        let log = fs::read(log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let last: String = log
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .trim()
+            .chars()
+            .take(70)
+            .collect();
+        if self.terminal {
             print!("\r\x1b[K           {seconds} s  {last}");
             let _ = stdout().flush();
-            self.shown = seconds;
-        } else if !self.terminal && seconds >= self.shown + 20 {
-            println!("           {seconds} s …");
-            self.shown = seconds;
+        } else {
+            println!("           {seconds} s  {last}");
         }
     }
 

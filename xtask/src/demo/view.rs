@@ -57,11 +57,7 @@ pub(super) fn trees(spans: &[Span], skip: usize, mut out: impl Write) -> io::Res
 /// One span of a tree.
 fn line(span: &Span, first: &Span) -> String {
     let milliseconds = |ns: u64| format!("{}.{:03} ms", ns / 1_000_000, ns / 1000 % 1000);
-    let service = span
-        .resource
-        .get("service.name")
-        .and_then(serde_json_str)
-        .unwrap_or("?");
+    let service = span.service();
     let mut line = format!(
         "{:<8} {service} ({})  {}",
         span.operation(),
