@@ -1,7 +1,78 @@
-//! rmqtrace
+//! rmqtrace: see every message of Apache RocketMQ without touching the applications.
+//!
+//! | Module | What |
+//! |---|---|
+//! | [`cli`], [`config`] | flags; settings of file, environment and flags |
+//! | [`capture`] | the kernel side: load, attach, read |
+//! | [`run`] | the daemon: wiring, clockwork, end |
+//! | [`filter`] | which processes, topics and groups |
+//! | [`enrich`] | who is behind a span |
+//! | [`clock`] | from the kernel's clock to the wall's |
+//! | [`export`] | where spans go |
+
+mod capture;
+mod cli;
 mod clock;
 mod config;
 mod enrich;
 mod export;
 mod filter;
-fn main() {}
+mod logging;
+mod run;
+
+use std::{env, fs, process::ExitCode};
+
+use clap::Parser;
+
+use self::{
+    capture::CaptureError,
+    cli::{Cli, Command, Settings},
+    config::{ConfigError, Loaded, Sources},
+};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(settings) => load(&settings).map_err(Into::into).and_then(|loaded| {
+            logging::start(&loaded.config.log, loaded.config.capture.kernel_log)?;
+            run::run(loaded)
+        }),
+        Command::Config(settings) => load(&settings).map_err(Into::into).and_then(|loaded| {
+            loaded.warnings.iter().for_each(|warning| eprintln!("rmqtrace: {warning}"));
+            print!("{}", serde_saphyr::to_string(&loaded.config)?);
+            Ok(())
+        }),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rmqtrace: {error:#}");
+            ExitCode::from(code(&error))
+        }
+    }
+}
+
+/// The exit codes of docs/configuration.md.
+fn code(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigError>() {
+        return 2;
+    }
+    match error.downcast_ref::<CaptureError>() {
+        Some(error) if error.is_privilege() => 3,
+        Some(error) if error.is_kernel() => 4,
+        _ => 1,
+    }
+}
+
+fn load(settings: &Settings) -> Result<Loaded, ConfigError> {
+    let file = match &settings.config {
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = fs::read_to_string(path).map_err(|e| ConfigError::new(&name, format!("cannot be read: {e}")))?;
+            Some((name, text))
+        }
+        None => None,
+    };
+    // a variable that is not text is none of ours
+    let env = env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+    config::load(&Sources { file, env, flags: settings.overrides() })
+}

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 /// Why type information could not be used.
 #[derive(Debug, thiserror::Error)]
-pub enum BtfError {
+pub(crate) enum BtfError {
     /// The bytes are not BTF of this machine's byte order.
     #[error("not BTF of this machine's byte order")]
     NotBtf,
@@ -28,7 +28,7 @@ pub enum BtfError {
 }
 
 /// Type information of a kernel.
-pub struct Btf<'a> {
+pub(crate) struct Btf<'a> {
     bytes: &'a [u8],
     /// Where each type is; index is the type's id.
     types: Vec<u32>,
@@ -44,7 +44,7 @@ const UNION: u32 = 5;
 
 impl<'a> Btf<'a> {
     /// Walks the type table once. `wanted` are the structures that will be asked for.
-    pub fn parse(bytes: &'a [u8], wanted: &[&str]) -> Result<Btf<'a>, BtfError> {
+    pub(crate) fn parse(bytes: &'a [u8], wanted: &[&str]) -> Result<Btf<'a>, BtfError> {
         let magic = bytes.get(..2).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
         if magic != Some(MAGIC) {
             return Err(BtfError::NotBtf);
@@ -72,7 +72,7 @@ impl<'a> Btf<'a> {
 
     /// Offset in bytes of a member, such as `__sk_common.skc_dport` of `sock`. Members of anonymous structures and
     /// unions are found too.
-    pub fn offset(&self, structure: &str, path: &str) -> Result<u32, BtfError> {
+    pub(crate) fn offset(&self, structure: &str, path: &str) -> Result<u32, BtfError> {
         let found = self.by_name.get(structure.as_bytes()).into_iter().flatten().find_map(|&id| {
             path.split('.').try_fold((0, id), |(offset, id), member| {
                 let (inner, ty) = self.member(id, member.as_bytes(), 0)?;

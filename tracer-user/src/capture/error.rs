@@ -4,7 +4,7 @@ use super::btf::BtfError;
 
 /// Why the capture could not start.
 #[derive(Debug, thiserror::Error)]
-pub enum CaptureError {
+pub(crate) enum CaptureError {
     /// The process may not load eBPF programs.
     #[error(
         "not allowed to load eBPF programs ({what}): run as root, or with the capabilities \
@@ -69,12 +69,12 @@ pub enum CaptureError {
 
 impl CaptureError {
     /// The lack is one of privilege.
-    pub fn is_privilege(&self) -> bool {
+    pub(crate) fn is_privilege(&self) -> bool {
         matches!(self, CaptureError::Privilege { .. })
     }
 
     /// The kernel cannot do it.
-    pub fn is_kernel(&self) -> bool {
+    pub(crate) fn is_kernel(&self) -> bool {
         use CaptureError::{KernelTooOld, NoBtf, Offsets, Program};
         matches!(self, NoBtf { .. } | Offsets(_) | KernelTooOld { .. } | Program { .. })
     }

@@ -3,13 +3,13 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `uname -r`.
-pub fn kernel_release() -> String {
+pub(crate) fn kernel_release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| "unknown".into(), |s| s.trim().into())
 }
 
 /// How often the kernel skipped a program because it was already running on that CPU: each may have cost an
 /// operation, which then shows as a hole in the stream. `None` on kernels before 5.12.
-pub fn recursion_misses(program: BorrowedFd<'_>) -> Option<u64> {
+pub(crate) fn recursion_misses(program: BorrowedFd<'_>) -> Option<u64> {
     /// `BPF_OBJ_GET_INFO_BY_FD`
     const COMMAND: libc::c_long = 15;
     /// Offset of `recursion_misses` in `struct bpf_prog_info` (uapi, never moves).

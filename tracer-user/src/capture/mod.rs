@@ -8,7 +8,7 @@ mod offsets;
 mod programs;
 
 use std::{
-    os::fd::{AsFd, AsRawFd},
+    os::fd::AsFd,
     time::Duration,
 };
 
@@ -19,21 +19,21 @@ use aya::{
 use tokio::io::{Interest, unix::AsyncFd};
 use tracer_abi::{Counter, SLOTS_PER_CPU, filter};
 
-pub use error::CaptureError;
-pub use info::kernel_release;
-pub use programs::{Attached, Hooks};
+pub(crate) use error::CaptureError;
+pub(crate) use info::kernel_release;
+pub(crate) use programs::Hooks;
 
 /// How to capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CaptureConfig {
+pub(crate) struct CaptureConfig {
     /// Size of the ring buffer in bytes: a power of two, at least 64 KiB.
-    pub ring_bytes: u32,
+    pub(crate) ring_bytes: u32,
     /// Let the kernel side write its rare diagnostics to the log.
-    pub kernel_log: bool,
+    pub(crate) kernel_log: bool,
     /// Copy the broker's end of connections too, not only the clients'.
-    pub broker_side: bool,
+    pub(crate) broker_side: bool,
     /// Copy message bodies too, and skip them in user space. For comparing; costs much more.
-    pub copy_bodies: bool,
+    pub(crate) copy_bodies: bool,
 }
 
 impl Default for CaptureConfig {
@@ -48,7 +48,7 @@ impl Default for CaptureConfig {
 }
 
 /// A running capture. Dropping it detaches everything.
-pub struct Capture {
+pub(crate) struct Capture {
     ebpf: Ebpf,
     hooks: Hooks,
     ring: AsyncFd<RingBuf<MapData>>,
@@ -72,7 +72,7 @@ const WAKE_BYTES: u64 = 1 << 20;
 impl Capture {
     /// Loads and attaches the kernel side. `denied` are processes to leave alone from the start; this process is
     /// always one of them.
-    pub fn start(config: &CaptureConfig, denied: &[u32]) -> Result<Capture, CaptureError> {
+    pub(crate) fn start(config: &CaptureConfig, denied: &[u32]) -> Result<Capture, CaptureError> {
         let size = config.ring_bytes;
         if !size.is_power_of_two() || !(64 << 10..=1 << 30).contains(&size) {
             return Err(CaptureError::RingBytes(size));
@@ -83,7 +83,10 @@ impl Capture {
             processes.insert(tgid, filter::DENY, 0).map_err(|_| CaptureError::Map("PROCESSES"))?;
         }
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(|_| CaptureError::Map("EVENTS"))?;
-        let ring = AsyncFd::try_with_interest(ring, Interest::READABLE).map_err(|e| CaptureError::Ring(e.into()))?;
+        // SAFETY: the ring owns the descriptor of its map: always the same one, open as long as the ring lives, and the
+        // `AsyncFd` owns the ring.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+        let ring = ring.map_err(|e| CaptureError::Ring(e.into()))?;
         let counters = take(&mut ebpf, "COUNTERS")?;
         let counters = PerCpuArray::try_from(counters).map_err(|_| CaptureError::Map("COUNTERS"))?;
         let kernel_log = if config.kernel_log { aya_log::EbpfLogger::init(&mut ebpf).ok() } else { None };
@@ -92,12 +95,12 @@ impl Capture {
     }
 
     /// What is attached.
-    pub fn hooks(&self) -> &Hooks {
+    pub(crate) fn hooks(&self) -> &Hooks {
         &self.hooks
     }
 
     /// Waits until there may be something to read: the kernel side says that much is pending, or a moment passed.
-    pub async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         let poll = if self.quiet < QUIET_TURNS { BUSY_POLL } else { IDLE_POLL };
         // an error would mean that the reactor is shutting down; then time alone drives the reading
         if let Ok(Ok(mut ready)) = tokio::time::timeout(poll, self.ring.readable_mut()).await {
@@ -106,7 +109,7 @@ impl Capture {
     }
 
     /// Gives the pending records, at most `most`, to `each`. Returns how many there were.
-    pub fn drain(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> usize {
+    pub(crate) fn drain(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> usize {
         let ring = self.ring.get_mut();
         let mut n = 0;
         while n < most
@@ -123,12 +126,12 @@ impl Capture {
     }
 
     /// Captures this process from now on, whatever is said of it elsewhere.
-    pub fn allow(&mut self, tgid: u32) {
+    pub(crate) fn allow(&mut self, tgid: u32) {
         self.verdict(tgid, filter::ALLOW);
     }
 
     /// Leaves this process alone from now on, until it runs another program.
-    pub fn deny(&mut self, tgid: u32) {
+    pub(crate) fn deny(&mut self, tgid: u32) {
         self.verdict(tgid, filter::DENY);
     }
 
@@ -138,7 +141,7 @@ impl Capture {
     }
 
     /// The kernel side's counters, summed over CPUs, and `recursion_misses` over all programs.
-    pub fn counters(&self) -> KernelCounters {
+    pub(crate) fn counters(&self) -> KernelCounters {
         let value = |counter: &Counter| {
             let per_cpu = self.counters.get(&(*counter as u32), 0);
             per_cpu.map_or(0, |values| values.iter().sum())
@@ -150,25 +153,20 @@ impl Capture {
         });
         KernelCounters { values, recursion_misses: misses.sum() }
     }
-
-    /// The ring buffer's file descriptor, for diagnostics.
-    pub fn ring_fd(&self) -> i32 {
-        self.ring.as_raw_fd()
-    }
 }
 
 /// A reading of the kernel side's counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KernelCounters {
+pub(crate) struct KernelCounters {
     /// One value for each [`Counter`], in its order.
-    pub values: Vec<(Counter, u64)>,
+    pub(crate) values: Vec<(Counter, u64)>,
     /// Runs of a program that the kernel skipped.
-    pub recursion_misses: u64,
+    pub(crate) recursion_misses: u64,
 }
 
 impl KernelCounters {
     /// One counter's value.
-    pub fn get(&self, counter: Counter) -> u64 {
+    pub(crate) fn get(&self, counter: Counter) -> u64 {
         self.values.iter().find(|(c, _)| *c == counter).map_or(0, |(_, v)| *v)
     }
 }

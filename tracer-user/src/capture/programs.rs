@@ -29,26 +29,26 @@ const SOCKTRACE: &[Hook] = &[
 
 /// An attached program.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attached {
+pub(crate) struct Attached {
     /// Name in the object.
-    pub program: &'static str,
+    pub(crate) program: &'static str,
     /// Kernel event.
-    pub tracepoint: &'static str,
+    pub(crate) tracepoint: &'static str,
     /// Instructions that the verifier walked through.
-    pub verified_instructions: Option<u32>,
+    pub(crate) verified_instructions: Option<u32>,
 }
 
 /// What became of each hook of the strategy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hooks {
+pub(crate) struct Hooks {
     /// In the order of attaching.
-    pub attached: Vec<Attached>,
+    pub(crate) attached: Vec<Attached>,
     /// Tracepoints that this kernel lacks and that only make the result less exact.
-    pub missing: Vec<&'static str>,
+    pub(crate) missing: Vec<&'static str>,
 }
 
 /// Loads and attaches the `socktrace` strategy. The links live as long as `ebpf`.
-pub fn attach_socktrace(ebpf: &mut Ebpf, btf: &Btf) -> Result<Hooks, CaptureError> {
+pub(crate) fn attach_socktrace(ebpf: &mut Ebpf, btf: &Btf) -> Result<Hooks, CaptureError> {
     let mut hooks = Hooks::default();
     for &Hook { program, tracepoint, required } in SOCKTRACE {
         let loaded: &mut BtfTracePoint = ebpf

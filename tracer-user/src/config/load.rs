@@ -15,7 +15,7 @@ use super::{
 /// What the names of all own variables begin with.
 const PREFIX: &str = "RMQTRACE_";
 /// Variables that begin so and are no settings.
-const OTHER_VARIABLES: [&str; 2] = ["RMQTRACE_CONFIG", "RMQTRACE_EBPF_OBJECT"];
+const OTHER_VARIABLES: [&str; 3] = ["RMQTRACE_CACHE", "RMQTRACE_CONFIG", "RMQTRACE_EBPF_OBJECT"];
 
 /// A value given on the command line.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -68,6 +68,11 @@ impl Outputs {
         self.0.iter().map(|output| (output.name(), output.stats()))
     }
 
+    /// Gives up what still waits, and counts it.
+    pub(crate) fn abandon(&mut self) {
+        self.0.iter_mut().for_each(Output::abandon);
+    }
+
     /// Lets every output write what it has, for at most `limit`.
     pub(crate) async fn finish(&mut self, limit: Duration) {
         let deadline = Instant::now() + limit;

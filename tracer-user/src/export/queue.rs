@@ -180,6 +180,12 @@ impl Output {
             // an error: the thread ended without a word, which is an end too
             let _ = tokio::time::timeout_at(deadline, done).await;
         }
+        self.abandon();
+    }
+
+    /// Counts what waits as dropped.
+    pub(crate) fn abandon(&mut self) {
+        self.close();
         self.ended = true;
     }
 }

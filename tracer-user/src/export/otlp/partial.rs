@@ -8,11 +8,12 @@ use std::{cell::RefCell, fmt};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
+    level_filters::LevelFilter,
 };
-use tracing_subscriber::{Layer, layer::Context};
+use tracing_subscriber::{Layer, filter::Targets, layer::Context};
 
 /// The crate whose warnings are read.
-pub(crate) const SOURCE: &str = "opentelemetry-otlp";
+const SOURCE: &str = "opentelemetry-otlp";
 
 thread_local! {
     static SEEN: RefCell<Rejected> = const { RefCell::new(Rejected { spans: 0, reason: None }) };
@@ -32,6 +33,11 @@ pub(super) struct Rejected {
 pub(crate) struct RejectedSpans;
 
 impl RejectedSpans {
+    /// What it must see.
+    pub(crate) fn filter() -> Targets {
+        Targets::new().with_target(SOURCE, LevelFilter::WARN)
+    }
+
     /// What this thread's requests had rejected since the last time.
     pub(super) fn take() -> Rejected {
         SEEN.take()

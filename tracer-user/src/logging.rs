@@ -1,0 +1,50 @@
+//! The daemon's own log, on standard error: text for people or one JSON object a line.
+
+use std::io::IsTerminal;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{
+    config::schema::{KernelLog, Level, Log, LogFormat},
+    export::otlp::RejectedSpans,
+};
+
+/// Starts it. Other crates' messages appear from `debug` on; what matters of them is said in this program's words.
+///
+/// `kernel` is for the messages of the kernel side, which come under the name of its program.
+pub(crate) fn start(log: &Log, kernel: KernelLog) -> anyhow::Result<()> {
+    let level = match log.level {
+        Level::Error => LevelFilter::ERROR,
+        Level::Warn => LevelFilter::WARN,
+        Level::Info => LevelFilter::INFO,
+        Level::Debug => LevelFilter::DEBUG,
+        Level::Trace => LevelFilter::TRACE,
+    };
+    let others = match log.level {
+        Level::Trace => LevelFilter::DEBUG,
+        Level::Debug => LevelFilter::WARN,
+        _ => LevelFilter::OFF,
+    };
+    let kernel = match kernel {
+        KernelLog::Off => LevelFilter::OFF,
+        KernelLog::Error => LevelFilter::ERROR,
+        KernelLog::Warn => LevelFilter::WARN,
+        KernelLog::Info => LevelFilter::INFO,
+        KernelLog::Debug => LevelFilter::DEBUG,
+    };
+    let filter = Targets::new().with_target("rmqtrace", level).with_target("tracer_ebpf", kernel).with_default(others);
+    let text = || {
+        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colours)
+    };
+    let layer = match log.format {
+        LogFormat::Text => text().boxed(),
+        LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .with(RejectedSpans.with_filter(RejectedSpans::filter()))
+        .try_init()?;
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! `rmqtrace run`: the wiring, the clockwork and the end.
+//!
+//! One task owns everything from the ring to the outputs' queues:
+//!
+//! ```text
+//! ring → Pipeline (filter, engine, enrich) → Outputs (bounded queues) → a thread for each output
+//! ```
+//!
+//! It waits for the ring, a second's tick and signals, and for nothing else.
+
+mod pipeline;
+mod totals;
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
+use tracer_abi::Counter;
+
+use self::{pipeline::Pipeline, totals::Totals};
+use crate::{
+    capture::{Capture, CaptureConfig, KernelCounters, kernel_release},
+    clock::boot_now,
+    config::{
+        Loaded,
+        schema::{Config, KernelLog, Print},
+    },
+    export::{self, Finished, Outputs, otlp},
+    filter::Verdict,
+};
+
+/// Records read before signals and ticks get a turn.
+const TURN: usize = 4096;
+/// Ticks between two looks at which processes are gone.
+const SWEEP_TICKS: u64 = 10;
+/// Longest wait for the receiver's name, which is only wanted to leave a process of this machine alone.
+const NAME_LOOKUP: Duration = Duration::from_millis(200);
+
+/// Traces until a signal comes.
+pub(crate) fn run(loaded: Loaded) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(trace(loaded));
+    // an output that is stuck in a write must not hold up the end
+    runtime.shutdown_background();
+    result
+}
+
+async fn trace(loaded: Loaded) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let Loaded { config, warnings } = loaded;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let mut signals = Signals::listen().context("signals cannot be waited for")?;
+    let mut pipeline = Pipeline::new(&config, RandomState::new().build_hasher().finish())?;
+    let capture = CaptureConfig {
+        ring_bytes: u32::try_from(config.capture.ring_bytes.0).unwrap_or(u32::MAX),
+        kernel_log: config.capture.kernel_log != KernelLog::Off,
+        broker_side: config.spans.broker_side,
+        ..CaptureConfig::default()
+    };
+    let mut capture = Capture::start(&capture, &receivers(&config).await)?;
+    let mut outputs = Outputs::start(&config.export)?;
+    announce(&config, &capture, started);
+
+    let mut tick = interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut ticks, mut watch) = (0_u64, Watch::default());
+    loop {
+        tokio::select! {
+            biased;
+            name = signals.next() => {
+                tracing::info!(signal = name, "ending; a second signal ends at once");
+                break;
+            }
+            _ = tick.tick() => {
+                ticks += 1;
+                pipeline.tick();
+                watch.look(&capture.counters());
+                if ticks.is_multiple_of(SWEEP_TICKS) {
+                    pipeline.sweep(boot_now());
+                    tracing::debug!(processes = pipeline.processes(), totals = ?pipeline.totals(), "so far");
+                }
+            }
+            () = capture.wait() => {}
+        }
+        read(&mut capture, &mut pipeline, &mut |finished| outputs.send(finished));
+    }
+
+    let end = end(&mut capture, &mut pipeline, &mut outputs, config.shutdown.timeout.0);
+    tokio::select! {
+        () = end => {}
+        name = signals.next() => tracing::warn!(signal = name, "ended at once; what waited is lost"),
+    }
+    outputs.abandon();
+    let outputs = outputs.stats().collect();
+    let totals =
+        Totals { kernel: capture.counters(), engine: pipeline.totals(), pipeline: pipeline.counts(), outputs };
+    eprintln!("{}", totals.line(config.log.format));
+    Ok(())
+}
+
+/// Everything that the ring holds now, then the engine's time.
+fn read(capture: &mut Capture, pipeline: &mut Pipeline, emit: &mut impl FnMut(Finished)) -> usize {
+    // what the ring holds from before this moment must be read before time passes it
+    let now = boot_now();
+    let n = capture.drain(TURN, |bytes| pipeline.record(bytes, emit));
+    for (pid, verdict) in pipeline.verdicts() {
+        match verdict {
+            Verdict::Allow => capture.allow(pid),
+            Verdict::Deny => capture.deny(pid),
+        }
+    }
+    if n < TURN {
+        pipeline.time(now, emit);
+    }
+    n
+}
+
+/// The rest of the ring, what is open, and what waits in the outputs.
+async fn end(capture: &mut Capture, pipeline: &mut Pipeline, outputs: &mut Outputs, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    // clients go on sending: this ends by the clock, if not by an empty ring
+    while read(capture, pipeline, &mut |finished| outputs.send(finished)) == TURN && Instant::now() < deadline {
+        tokio::task::yield_now().await;
+    }
+    pipeline.finish(boot_now(), &mut |finished| outputs.send(finished));
+    outputs.finish(deadline.saturating_duration_since(Instant::now())).await;
+}
+
+/// The process of this machine that spans are exported to, where there is one: its own traffic is left alone.
+async fn receivers(config: &Config) -> Vec<u32> {
+    let Some(target) = otlp::Target::resolve(&config.export.otlp) else { return Vec::new() };
+    let addresses = tokio::time::timeout(NAME_LOOKUP, target.local_addresses()).await.unwrap_or_default();
+    let found = addresses.into_iter().find_map(otlp::local_listener_pid);
+    if let Some(pid) = found {
+        tracing::info!(pid, "spans are exported to this process; it is not traced");
+    }
+    found.into_iter().collect()
+}
+
+/// What is attached, what is missing, where spans go.
+fn announce(config: &Config, capture: &Capture, started: Instant) {
+    let hooks = capture.hooks();
+    for hook in &hooks.attached {
+        tracing::debug!(program = hook.program, tracepoint = hook.tracepoint, "attached");
+    }
+    for tracepoint in &hooks.missing {
+        tracing::info!(tracepoint, "this kernel lacks a tracepoint; sends start when their call ends");
+    }
+    match (config.export.print, export::effective_print(&config.export)) {
+        (Print::Auto, Print::Text) => {
+            tracing::info!("no OTLP endpoint is set (--endpoint): spans are printed on standard output");
+        }
+        (_, Print::None) if config.export.otlp.endpoint.is_none() && config.export.otlp_file.is_none() => {
+            tracing::warn!("spans go nowhere: neither an endpoint nor a file is set, and nothing is printed");
+        }
+        _ => {}
+    }
+    if let Some(path) = &config.export.otlp_file {
+        tracing::info!(path = %path.display(), "spans go to a file");
+    }
+    let milliseconds = started.elapsed().as_millis() as u64;
+    let kernel = kernel_release();
+    tracing::info!(strategy = "socktrace", programs = hooks.attached.len(), %kernel, milliseconds, "ready");
+}
+
+/// Says when the kernel side loses something, at most once in ten seconds.
+#[derive(Debug, Default)]
+struct Watch {
+    ring_full: u64,
+    said: Option<Instant>,
+}
+
+impl Watch {
+    fn look(&mut self, counters: &KernelCounters) {
+        let ring_full = counters.get(Counter::RingFull);
+        let lost = ring_full.saturating_sub(self.ring_full);
+        if lost > 0 && self.said.is_none_or(|said| said.elapsed() > Duration::from_secs(10)) {
+            let bytes = counters.get(Counter::RingFullBytes);
+            tracing::warn!(records = lost, bytes, "the ring buffer was full; a larger one may help (capture.ring_bytes)");
+            (self.ring_full, self.said) = (ring_full, Some(Instant::now()));
+        }
+    }
+}
+
+/// The signals that end the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

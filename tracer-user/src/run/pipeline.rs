@@ -1,0 +1,193 @@
+//! From records to finished spans: process filter, engine, message filter, resource.
+//!
+//! Knows neither where records come from nor where spans go, so that tests hand in the one and look at
+//! the other.
+
+use std::{collections::HashSet, time::Duration};
+
+use tracer_core::{
+    Config as EngineConfig, Engine, Output,
+    model::{Span, Timestamp},
+    record::Record,
+};
+
+use crate::{
+    clock::Anchor,
+    config::Config,
+    enrich::Processes,
+    export::Finished,
+    filter::{MessageFilter, ProcessFilter, ServiceRules, Verdict},
+};
+
+/// What happened to records and spans between the ring and the outputs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Counts {
+    /// Records that could not be read: kernel side and user side are not of the same build.
+    pub(crate) bad_records: u64,
+    /// Records of processes that the filter denies, made before the kernel side knew.
+    pub(crate) filtered_records: u64,
+    /// Spans that the filter of topics and groups left out.
+    pub(crate) filtered_spans: u64,
+}
+
+/// The middle of the daemon.
+#[derive(Debug)]
+pub(crate) struct Pipeline {
+    engine: Engine,
+    processes: Processes,
+    messages: MessageFilter,
+    anchor: Anchor,
+    denied: HashSet<u32>,
+    /// What the kernel side has not been told yet.
+    verdicts: Vec<(u32, Verdict)>,
+    counts: Counts,
+}
+
+impl Pipeline {
+    /// By the settings. `seed` is that of the engine's random ids.
+    pub(crate) fn new(config: &Config, seed: u64) -> anyhow::Result<Pipeline> {
+        let (timeout, ttl) = (config.correlate.timeout.0, config.process.ttl.0);
+        let engine = Engine::new(EngineConfig {
+            correlate_timeout: timeout,
+            process_ttl: ttl,
+            derive_ids: config.trace.derive_ids,
+            broker_side: config.spans.broker_side,
+            seed,
+            ..EngineConfig::default()
+        });
+        let processes = Processes::new(
+            ProcessFilter::new(&config.filter)?,
+            ServiceRules::new(&config.services)?,
+            config.attributes.resource.clone().into_iter().collect(),
+            // the last span of a process that ended: a send without answer, a delivery without evidence
+            timeout.max(ttl) + Duration::from_secs(60),
+            config.limits.processes,
+        );
+        let messages = MessageFilter::new(&config.filter)?;
+        Ok(Pipeline {
+            engine,
+            processes,
+            messages,
+            anchor: Anchor::read(),
+            denied: HashSet::new(),
+            verdicts: Vec::new(),
+            counts: Counts::default(),
+        })
+    }
+
+    /// Takes in one record of the ring.
+    pub(crate) fn record(&mut self, bytes: &[u8], emit: &mut impl FnMut(Finished)) {
+        let record = match Record::parse(bytes) {
+            Ok(record) => record,
+            Err(error) => {
+                if self.counts.bad_records == 0 {
+                    tracing::error!(%error, "a record cannot be read; kernel side and user side are not of one build");
+                }
+                self.counts.bad_records += 1;
+                return;
+            }
+        };
+        if !self.wanted(&record) {
+            self.counts.filtered_records += 1;
+            return;
+        }
+        self.engine.handle_record(record);
+        self.drain(emit);
+    }
+
+    /// Lets the engine's time pass, where it has something to do.
+    pub(crate) fn time(&mut self, now: Timestamp, emit: &mut impl FnMut(Finished)) {
+        if self.engine.poll_timeout().is_some_and(|due| due <= now) {
+            self.engine.handle_timeout(now);
+            self.drain(emit);
+        }
+    }
+
+    /// Once a second: the clocks.
+    pub(crate) fn tick(&mut self) {
+        self.anchor = Anchor::read();
+    }
+
+    /// Now and then: processes that are gone.
+    pub(crate) fn sweep(&mut self, now: Timestamp) {
+        self.processes.sweep(now);
+    }
+
+    /// Ends what is open.
+    pub(crate) fn finish(&mut self, now: Timestamp, emit: &mut impl FnMut(Finished)) {
+        self.engine.finish(now);
+        self.drain(emit);
+    }
+
+    /// Decisions for the kernel side since the last time.
+    pub(crate) fn verdicts(&mut self) -> impl Iterator<Item = (u32, Verdict)> {
+        self.verdicts.drain(..)
+    }
+
+    /// What the engine counted.
+    pub(crate) fn totals(&self) -> tracer_core::engine::Totals {
+        self.engine.totals()
+    }
+
+    /// What was counted here.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Processes that are remembered.
+    pub(crate) fn processes(&self) -> usize {
+        self.processes.len()
+    }
+
+    /// The process filter: decided at the first connection, until the process runs another program.
+    fn wanted(&mut self, record: &Record<'_>) -> bool {
+        match record {
+            Record::Open(open) => {
+                let pid = open.process.0;
+                let process = self.processes.opened(pid, open.time, &self.anchor);
+                self.verdicts.push((pid, process.verdict));
+                match process.verdict {
+                    Verdict::Allow => {
+                        self.denied.remove(&pid);
+                        let service = &*process.resource.service;
+                        tracing::debug!(pid, service, local = %open.local, remote = %open.remote, "connection");
+                        true
+                    }
+                    Verdict::Deny => {
+                        if self.denied.insert(pid) {
+                            tracing::debug!(pid, service = &*process.resource.service, "filtered out");
+                        }
+                        false
+                    }
+                }
+            }
+            Record::Data(data) => !self.denied.contains(&data.process.0),
+            Record::Close(_) => true,
+            Record::Process(process) => {
+                self.processes.replaced(process.process.0, process.time);
+                !self.denied.remove(&process.process.0)
+            }
+        }
+    }
+
+    fn drain(&mut self, emit: &mut impl FnMut(Finished)) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Span(span) if self.messages.allows(&span) => emit(self.finished(span)),
+                Output::Span(_) => self.counts.filtered_spans += 1,
+                Output::Opened(_) | Output::Closed(_) => {}
+            }
+        }
+    }
+
+    /// All times of a span by one anchor.
+    fn finished(&mut self, span: Span) -> Finished {
+        let process = self.processes.of(span.process.0, span.start, &self.anchor);
+        let (start, end) = (self.anchor.wall(span.start), self.anchor.wall(span.end));
+        Finished { span, process, start, end }
+    }
+}
+
+#[cfg(test)]
+#[path = "pipeline_tests.rs"]
+mod tests;

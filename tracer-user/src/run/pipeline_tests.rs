@@ -1,0 +1,158 @@
+//! Records in, finished spans and verdicts out.
+
+use std::process::{Child, Command, Stdio};
+
+use tracer_abi::{self as abi, Direction, Kind, Role};
+use zerocopy::IntoBytes;
+
+use super::*;
+use crate::clock::boot_now;
+
+const COOKIE: u64 = 7;
+
+fn header(kind: Kind, pid: u32) -> abi::Header {
+    abi::Header {
+        kind,
+        direction: Direction::SEND,
+        flags: 0,
+        captured: 0,
+        cookie: COOKIE,
+        time_ns: boot_now().0,
+        offset: 0,
+        original: 0,
+        elapsed_ns: 0,
+        tgid: pid,
+        tid: pid,
+    }
+}
+
+fn address(last: u8) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&[10, 0, 0, last]);
+    bytes
+}
+
+fn open(pid: u32) -> Vec<u8> {
+    let open = abi::Open {
+        header: header(Kind::OPEN, pid),
+        local_addr: address(1),
+        remote_addr: address(2),
+        netns: 1,
+        family: 2,
+        local_port: 40_000,
+        remote_port: 10_911,
+        role: Role::CLIENT,
+        from_start: 1,
+        reserved: 0,
+    };
+    open.as_bytes().to_vec()
+}
+
+/// A one-way send to this topic: the one exchange that is a single frame.
+fn sent(pid: u32, topic: &str) -> Vec<u8> {
+    let json = format!(
+        r#"{{"code":10,"extFields":{{"producerGroup":"g","topic":"{topic}","defaultTopic":"TBW102","defaultTopicQueueNums":"4","queueId":"0","sysFlag":"0","bornTimestamp":"1","flag":"0","properties":"UNIQ_KEY\u00017F0000010A1B18B4AAC2012345670000\u0002","reconsumeTimes":"0","unitMode":"false"}},"flag":2,"language":"JAVA","opaque":1,"serializeTypeCurrentRPC":"JSON","version":401}}"#
+    );
+    let mut frame = u32::try_from(4 + json.len()).unwrap().to_be_bytes().to_vec();
+    frame.extend(u32::try_from(json.len()).unwrap().to_be_bytes());
+    frame.extend(json.as_bytes());
+    let length = u32::try_from(frame.len()).unwrap();
+    let header = abi::Header { captured: length, original: length, ..header(Kind::DATA, pid) };
+    [header.as_bytes(), &frame].concat()
+}
+
+fn ended(pid: u32) -> Vec<u8> {
+    abi::Process { header: header(Kind::PROCESS, pid), ended: 1, reserved: 0 }.as_bytes().to_vec()
+}
+
+struct World {
+    pipeline: Pipeline,
+    spans: Vec<Finished>,
+    child: Child,
+}
+
+impl World {
+    fn new(settings: &str) -> World {
+        let config = serde_saphyr::from_str(settings).unwrap();
+        let pipeline = Pipeline::new(&config, 1).unwrap();
+        let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        World { pipeline, spans: Vec::new(), child }
+    }
+
+    fn record(&mut self, bytes: &[u8]) {
+        self.pipeline.record(bytes, &mut |finished| self.spans.push(finished));
+    }
+
+    fn verdicts(&mut self) -> Vec<(u32, Verdict)> {
+        self.pipeline.verdicts().collect()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_span_has_its_process_and_wall_clock_times() {
+    let mut world = World::new("{}");
+    let pid = world.child.id();
+    let before = std::time::SystemTime::now();
+    world.record(&open(pid));
+    world.record(&sent(pid, "a"));
+    let after = std::time::SystemTime::now();
+    assert_eq!(world.verdicts(), [(pid, Verdict::Allow)]);
+    let [finished] = &world.spans[..] else { panic!("one span: {:?}", world.spans) };
+    assert_eq!(&*finished.process.resource.service, "cat");
+    assert_eq!((&*finished.span.topic, finished.process.pid), ("a", pid));
+    let slack = Duration::from_millis(5);
+    assert!(before - slack <= finished.start.into() && std::time::SystemTime::from(finished.end) <= after + slack);
+    assert_eq!(world.pipeline.totals().messages_sent, 1);
+}
+
+#[test]
+fn a_denied_process_goes_no_further_and_the_kernel_is_told() {
+    let mut world = World::new("{filter: {exclude_exe: [cat]}}");
+    let pid = world.child.id();
+    world.record(&open(pid));
+    world.record(&sent(pid, "a"));
+    assert_eq!(world.verdicts(), [(pid, Verdict::Deny)]);
+    assert!(world.spans.is_empty());
+    assert_eq!(world.pipeline.totals().frames, 0);
+    assert_eq!(world.pipeline.counts().filtered_records, 2);
+}
+
+/// The kernel forgets a verdict when a process runs another program; so must this.
+#[test]
+fn a_verdict_ends_with_the_program() {
+    let mut world = World::new("{filter: {exclude_exe: [cat]}}");
+    let (pid, own) = (world.child.id(), std::process::id());
+    world.record(&open(pid));
+    world.record(&ended(pid));
+    world.record(&open(own));
+    world.record(&sent(own, "a"));
+    assert_eq!(world.verdicts(), [(pid, Verdict::Deny), (own, Verdict::Allow)]);
+    assert_eq!(world.spans.len(), 1);
+}
+
+#[test]
+fn topics_that_are_not_wanted_are_left_out_and_counted() {
+    let mut world = World::new("{filter: {topics: ['b*']}}");
+    let pid = world.child.id();
+    world.record(&open(pid));
+    world.record(&sent(pid, "a"));
+    assert!(world.spans.is_empty());
+    assert_eq!(world.pipeline.counts().filtered_spans, 1);
+}
+
+#[test]
+fn records_of_another_build_are_counted_and_do_no_harm() {
+    let mut world = World::new("{}");
+    for bytes in [&[][..], &[9; 48], &[1; 60], &[2; 10]] {
+        world.record(bytes);
+    }
+    assert!(world.pipeline.counts().bad_records >= 3);
+    assert!(world.spans.is_empty());
+}

@@ -1,0 +1,151 @@
+//! The last line of a run: what was seen, what became of it, and what was lost by which cause.
+
+use tracer_abi::Counter;
+use tracer_core::engine::Totals as EngineTotals;
+
+use super::pipeline::Counts;
+use crate::{capture::KernelCounters, config::schema::LogFormat, export::queue::Stats};
+
+/// Bytes of judged connections that user space did not get, by cause. What is skipped on purpose
+/// (message bodies) is not among them.
+const LOST_BYTES: [Counter; 5] = [
+    Counter::RingFullBytes,
+    Counter::NoBufferBytes,
+    Counter::UnreadBytes,
+    Counter::NoSlotBytes,
+    Counter::SkippedBytes,
+];
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub(super) struct Totals {
+    /// The kernel side's.
+    pub(super) kernel: KernelCounters,
+    /// The engine's.
+    pub(super) engine: EngineTotals,
+    /// The pipeline's.
+    pub(super) pipeline: Counts,
+    /// Those of each output.
+    pub(super) outputs: Vec<(&'static str, Stats)>,
+}
+
+impl Totals {
+    /// Bytes that were lost.
+    pub(super) fn bytes_lost(&self) -> u64 {
+        LOST_BYTES.iter().map(|c| self.kernel.get(*c)).sum()
+    }
+
+    /// Spans that were not exported, over all outputs.
+    pub(super) fn spans_lost(&self) -> u64 {
+        self.outputs.iter().map(|(_, stats)| stats.total_dropped()).sum()
+    }
+
+    /// Names and numbers: the main ones always, then every further one that is not zero.
+    fn numbers(&self) -> Vec<(String, u64)> {
+        let engine = &self.engine;
+        let main = [
+            ("connections", engine.connections),
+            ("frames", engine.frames),
+            ("messages_sent", engine.messages_sent),
+            ("messages_delivered", engine.messages_delivered),
+            ("spans", engine.spans),
+            ("spans_filtered", self.pipeline.filtered_spans),
+            ("spans_lost", self.spans_lost()),
+            ("bytes_lost", self.bytes_lost()),
+            ("records", self.kernel.get(Counter::Records)),
+            ("ring_full", self.kernel.get(Counter::RingFull)),
+            ("connections_judged", self.kernel.get(Counter::Judged)),
+        ];
+        let more = [
+            ("messages_rejected", engine.messages_rejected),
+            ("messages_unanswered", engine.messages_unanswered),
+            ("messages_filtered_by_client", engine.messages_filtered),
+            ("spans_incomplete", engine.incomplete_spans),
+            ("gaps", engine.gaps),
+            ("gap_bytes", engine.gap_bytes),
+            ("resyncs", engine.resyncs),
+            ("malformed", engine.malformed),
+            ("malformed_contexts", engine.malformed_contexts),
+            ("unpaired_answers", engine.unpaired_answers),
+            ("evicted_connections", engine.evicted_connections),
+            ("evicted_requests", engine.evicted_requests),
+            ("evicted_answers", engine.evicted_answers),
+            ("evicted_groups", engine.evicted_groups),
+            ("evicted_queues", engine.evicted_queues),
+            ("evicted_deliveries", engine.evicted_deliveries),
+            ("recursion_misses", self.kernel.recursion_misses),
+            ("records_bad", self.pipeline.bad_records),
+            ("records_filtered", self.pipeline.filtered_records),
+        ];
+        let mut numbers: Vec<(String, u64)> = main.map(|(name, n)| (name.to_owned(), n)).into();
+        for (output, stats) in &self.outputs {
+            numbers.push((format!("{output}.exported"), stats.exported));
+            numbers.extend(stats.dropped().map(|(cause, n)| (format!("{output}.lost.{}", cause.name()), n)));
+        }
+        let known = |name: &str| main.iter().any(|(known, _)| *known == name);
+        let kernel = self.kernel.values.iter().map(|(c, n)| (c.name(), *n)).filter(|(name, _)| !known(name));
+        let further = more.into_iter().chain(kernel).filter(|(_, n)| *n > 0);
+        numbers.extend(further.map(|(name, n)| (name.to_owned(), n)));
+        numbers
+    }
+
+    /// One line, whatever the log's level: it is the run's result.
+    pub(super) fn line(&self, format: LogFormat) -> String {
+        let numbers = self.numbers();
+        match format {
+            LogFormat::Text => {
+                let words: Vec<String> = numbers.iter().map(|(name, n)| format!("{name}={n}")).collect();
+                format!("rmqtrace: totals: {}", words.join(" "))
+            }
+            LogFormat::Json => {
+                let mut fields: serde_json::Map<_, _> = [("message".to_owned(), "totals".into())].into_iter().collect();
+                fields.extend(numbers.into_iter().map(|(name, n)| (name, n.into())));
+                let timestamp = humantime::format_rfc3339_micros(std::time::SystemTime::now()).to_string();
+                serde_json::json!({"timestamp": timestamp, "level": "INFO", "fields": fields, "target": "rmqtrace"})
+                    .to_string()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::queue::{Cause, Counters};
+
+    fn totals() -> Totals {
+        let values = Counter::ALL.iter().map(|c| (*c, 0));
+        let mut kernel = KernelCounters { values: values.collect(), recursion_misses: 0 };
+        for (counter, value) in &mut kernel.values {
+            *value = match counter {
+                Counter::Records => 70,
+                Counter::RingFull => 2,
+                Counter::RingFullBytes => 300,
+                Counter::SkippedBytes => 5,
+                _ => 0,
+            };
+        }
+        let otlp = Counters::default();
+        otlp.exported(9);
+        otlp.dropped(Cause::QueueFull, 1);
+        Totals {
+            kernel,
+            engine: EngineTotals { connections: 2, frames: 40, spans: 10, gaps: 1, ..EngineTotals::default() },
+            pipeline: Counts::default(),
+            outputs: vec![("otlp", otlp.snapshot())],
+        }
+    }
+
+    #[test]
+    fn as_text() {
+        insta::assert_snapshot!(totals().line(LogFormat::Text), @"rmqtrace: totals: connections=2 frames=40 messages_sent=0 messages_delivered=0 spans=10 spans_filtered=0 spans_lost=1 bytes_lost=305 records=70 ring_full=2 connections_judged=0 otlp.exported=9 otlp.lost.queue_full=1 gaps=1 ring_full_bytes=300 skipped_bytes=5");
+    }
+
+    #[test]
+    fn as_json() {
+        let line: serde_json::Value = serde_json::from_str(&totals().line(LogFormat::Json)).unwrap();
+        assert_eq!(line["fields"]["message"], "totals");
+        assert_eq!(line["fields"]["bytes_lost"], 305);
+        assert_eq!(line["fields"]["otlp.lost.queue_full"], 1);
+    }
+}
