@@ -57,6 +57,8 @@ pub(crate) struct Capture {
     kernel_log: Option<aya_log::EbpfLogger<&'static dyn log::Log>>,
     /// Turns of [`Capture::wait`] without a record.
     quiet: u32,
+    /// The last reading stopped before the ring was empty.
+    more: bool,
 }
 
 /// Every this often the ring is looked at while records come; the kernel side wakes the reader only when much is
@@ -91,7 +93,7 @@ impl Capture {
         let counters = PerCpuArray::try_from(counters).map_err(|_| CaptureError::Map("COUNTERS"))?;
         let kernel_log = if config.kernel_log { aya_log::EbpfLogger::init(&mut ebpf).ok() } else { None };
         let hooks = programs::attach_socktrace(&mut ebpf, &btf)?;
-        Ok(Capture { ebpf, hooks, ring, counters, processes, kernel_log, quiet: 0 })
+        Ok(Capture { ebpf, hooks, ring, counters, processes, kernel_log, quiet: 0, more: false })
     }
 
     /// What is attached.
@@ -101,6 +103,9 @@ impl Capture {
 
     /// Waits until there may be something to read: the kernel side says that much is pending, or a moment passed.
     pub(crate) async fn wait(&mut self) {
+        if self.more {
+            return tokio::task::yield_now().await;
+        }
         let poll = if self.quiet < QUIET_TURNS { BUSY_POLL } else { IDLE_POLL };
         // an error would mean that the reactor is shutting down; then time alone drives the reading
         if let Ok(Ok(mut ready)) = tokio::time::timeout(poll, self.ring.readable_mut()).await {
@@ -118,6 +123,7 @@ impl Capture {
             each(&record);
             n += 1;
         }
+        self.more = n == most;
         self.quiet = if n == 0 { self.quiet.saturating_add(1) } else { 0 };
         if let Some(log) = &mut self.kernel_log {
             log.flush();
