@@ -19,6 +19,7 @@ pub(super) struct Fault<'a> {
 
 impl<'a> Fault<'a> {
     /// A failure at `rest`, to be returned with `?`.
+    #[cold]
     pub(super) fn at(rest: &'a [u8], what: &'static str) -> Err<Fault<'a>> {
         Err::Error(Fault {
             rest,

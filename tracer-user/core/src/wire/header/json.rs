@@ -7,8 +7,7 @@
 use bytes::Bytes;
 use nom::{
     Parser,
-    branch::alt,
-    bytes::complete::{tag, take_till, take_while, take_while1},
+    bytes::complete::{tag, take_while, take_while1},
     character::complete::char as one,
     error::context,
 };
@@ -21,6 +20,9 @@ use crate::wire::{
 
 /// Deepest nesting of arrays and objects in a value that is skipped.
 const MAX_DEPTH: u32 = 32;
+
+/// Most digits of a number that is read: some more than fit into 32 bits, none that overflow 64.
+const MAX_DIGITS: usize = 18;
 
 /// A string between its quotes.
 #[derive(Clone, Copy)]
@@ -123,8 +125,8 @@ fn object<'a>(
         let (after, key) = context("object key", string).parse(rest)?;
         let (after, _) = context("colon", one(':')).parse(space(after))?;
         let (after, ()) = member(key, space(after))?;
-        let (after, end) = context("end of object", alt((one(','), one('}')))).parse(space(after))?;
-        if end == '}' {
+        let (after, more) = either(space(after), b',', b'}')?;
+        if !more {
             return Ok((after, ()));
         }
         rest = space(after);
@@ -140,8 +142,8 @@ fn array(input: &[u8], depth: u32) -> Parsed<'_, ()> {
     }
     loop {
         let (after, _) = value(rest, depth)?;
-        let (after, end) = context("end of array", alt((one(','), one(']')))).parse(space(after))?;
-        if end == ']' {
+        let (after, more) = either(space(after), b',', b']')?;
+        if !more {
             return Ok((after, ()));
         }
         rest = space(after);
@@ -175,11 +177,13 @@ fn is_bare(b: u8) -> bool {
 }
 
 fn string(input: &[u8]) -> Parsed<'_, Str<'_>> {
-    let (body, _) = one('"').parse(input)?;
+    let Some((b'"', body)) = input.split_first() else {
+        return Err(Fault::at(input, "string"));
+    };
     let mut rest = body;
     let mut escaped = false;
     loop {
-        (rest, _) = take_till(|b| b == b'"' || b == b'\\').parse(rest)?;
+        rest = rest.get(plain(rest)..).unwrap_or_default();
         match rest {
             [b'"', after @ ..] => {
                 let raw = body.get(..body.len() - rest.len()).unwrap_or_default();
@@ -189,6 +193,39 @@ fn string(input: &[u8]) -> Parsed<'_, Str<'_>> {
             [_, _, after @ ..] => (rest, escaped) = (after, true),
             _ => return Err(Fault::at(input, "string")),
         }
+    }
+}
+
+/// How many bytes stand before the first quote or backslash. Eight at a time: strings are most of a header.
+#[inline]
+fn plain(input: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
+    const BACKSLASHES: u64 = u64::from_ne_bytes([b'\\'; 8]);
+    // the top bit of each zero byte, and perhaps of bytes behind the first of them
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let mut rest = input;
+    while let Some((chunk, after)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*chunk);
+        let found = zeros(word ^ QUOTES) | zeros(word ^ BACKSLASHES);
+        if found != 0 {
+            return input.len() - rest.len() + found.trailing_zeros() as usize / 8;
+        }
+        rest = after;
+    }
+    let tail = rest
+        .iter()
+        .position(|b| matches!(b, b'"' | b'\\'))
+        .unwrap_or(rest.len());
+    input.len() - rest.len() + tail
+}
+
+/// One of two punctuation marks: whether it was the first.
+#[inline]
+fn either(input: &[u8], first: u8, second: u8) -> Parsed<'_, bool> {
+    match input.split_first() {
+        Some((b, rest)) if *b == first || *b == second => Ok((rest, *b == first)),
+        _ => Err(Fault::at(input, "end of object or array")),
     }
 }
 
@@ -212,7 +249,17 @@ impl Value<'_> {
         let (Value::Text(Str { raw, .. }) | Value::Bare(raw)) = self else {
             return None;
         };
-        std::str::from_utf8(raw).ok()?.trim().parse().ok()
+        let (negative, digits) = match *raw {
+            [b'-', digits @ ..] => (true, digits),
+            digits => (false, digits),
+        };
+        if !(1..=MAX_DIGITS).contains(&digits.len()) {
+            return None;
+        }
+        let value = digits.iter().try_fold(0i64, |n, b| {
+            Some(n * 10 + i64::from(char::from(*b).to_digit(10)?))
+        })?;
+        i32::try_from(if negative { -value } else { value }).ok()
     }
 
     fn language(&self) -> Option<Language> {
