@@ -175,7 +175,11 @@ impl Settings {
             // a list or a table is given by naming it several times
             match given.iter_mut().find(|o| o.flag == flag) {
                 Some(earlier) => earlier.values.push(value.to_owned()),
-                None => given.push(Override { flag, path: path.to_owned(), values: vec![value.to_owned()] }),
+                None => given.push(Override {
+                    flag,
+                    path: path.to_owned(),
+                    values: vec![value.to_owned()],
+                }),
             }
         }
         given
@@ -211,9 +215,14 @@ mod tests {
     #[test]
     fn flags_become_settings() {
         let line = "rmqtrace run --topic a* --topic {b,c} --pid 7 --set limits.processes=9 --set filter.exe=x --set filter.exe=y";
-        let Command::Run(settings) = Cli::parse_from(line.split(' ')).command else { panic!("is run") };
-        let given: Vec<_> =
-            settings.overrides().into_iter().map(|o| format!("{} {} {:?}", o.flag, o.path, o.values)).collect();
+        let Command::Run(settings) = Cli::parse_from(line.split(' ')).command else {
+            panic!("is run")
+        };
+        let given: Vec<_> = settings
+            .overrides()
+            .into_iter()
+            .map(|o| format!("{} {} {:?}", o.flag, o.path, o.values))
+            .collect();
         insta::assert_snapshot!(given.join("\n"), @r#"
         --pid filter.pid ["7"]
         --topic filter.topics ["a*", "{b,c}"]

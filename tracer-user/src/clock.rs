@@ -23,17 +23,28 @@ impl Anchor {
     /// Reads both clocks: the wall's between two readings of the kernel's, so that an interruption shows.
     pub(crate) fn read() -> Anchor {
         let reading = |_| {
-            let (before, wall, after) = (now(ClockId::Boottime), now(ClockId::Realtime), now(ClockId::Boottime));
+            let (before, wall, after) = (
+                now(ClockId::Boottime),
+                now(ClockId::Realtime),
+                now(ClockId::Boottime),
+            );
             let width = after.saturating_sub(before);
-            (width, Anchor { boot_ns: before + width / 2, wall_ns: wall })
+            (
+                width,
+                Anchor {
+                    boot_ns: before + width / 2,
+                    wall_ns: wall,
+                },
+            )
         };
         let readings = (0..READINGS).map(reading);
-        readings.min_by_key(|(width, _)| *width).map_or(Anchor { boot_ns: 0, wall_ns: 0 }, |(_, anchor)| anchor)
-    }
-
-    /// The moment of reading.
-    pub(crate) fn boot(&self) -> Timestamp {
-        Timestamp(self.boot_ns)
+        readings.min_by_key(|(width, _)| *width).map_or(
+            Anchor {
+                boot_ns: 0,
+                wall_ns: 0,
+            },
+            |(_, anchor)| anchor,
+        )
     }
 
     /// A moment as wall-clock time.
@@ -61,7 +72,9 @@ pub(crate) fn boot_now() -> Timestamp {
 fn now(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or_default())
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(u64::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -70,12 +83,22 @@ mod tests {
 
     #[test]
     fn times_keep_their_distance() {
-        let anchor = Anchor { boot_ns: 1_000, wall_ns: 5_000_000 };
+        let anchor = Anchor {
+            boot_ns: 1_000,
+            wall_ns: 5_000_000,
+        };
         assert_eq!(anchor.wall(Timestamp(1_000)), Wall(5_000_000));
         assert_eq!(anchor.wall(Timestamp(900)), Wall(4_999_900));
         assert_eq!(anchor.wall(Timestamp(3_000)), Wall(5_002_000));
         // before 1970 there is nothing
-        assert_eq!(Anchor { boot_ns: 10, wall_ns: 5 }.wall(Timestamp(0)), Wall(0));
+        assert_eq!(
+            Anchor {
+                boot_ns: 10,
+                wall_ns: 5
+            }
+            .wall(Timestamp(0)),
+            Wall(0)
+        );
     }
 
     #[test]
@@ -86,6 +109,9 @@ mod tests {
         let wall = SystemTime::from(Anchor::read().wall(boot));
         // two readings of the wall clock around one of the other; a slewing clock moves less than this
         let slack = Duration::from_millis(1);
-        assert!(before - slack <= wall && wall <= after + slack, "{before:?} {wall:?} {after:?}");
+        assert!(
+            before - slack <= wall && wall <= after + slack,
+            "{before:?} {wall:?} {after:?}"
+        );
     }
 }

@@ -33,14 +33,23 @@ pub(crate) fn start(log: &Log, kernel: KernelLog) -> anyhow::Result<()> {
         KernelLog::Info => LevelFilter::INFO,
         KernelLog::Debug => LevelFilter::DEBUG,
     };
-    let filter = Targets::new().with_target("rmqtrace", level).with_target("tracer_ebpf", kernel).with_default(others);
+    let filter = Targets::new()
+        .with_target("rmqtrace", level)
+        .with_target("tracer_ebpf", kernel)
+        .with_default(others);
     let text = || {
         let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colours)
+        tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .with_ansi(colours)
     };
     let layer = match log.format {
         LogFormat::Text => text().boxed(),
-        LogFormat::Json => tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr).boxed(),
+        LogFormat::Json => tracing_subscriber::fmt::layer()
+            .json()
+            .with_writer(std::io::stderr)
+            .boxed(),
     };
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))

@@ -37,7 +37,10 @@ fn main() -> ExitCode {
             run::run(loaded)
         }),
         Command::Config(settings) => load(&settings).map_err(Into::into).and_then(|loaded| {
-            loaded.warnings.iter().for_each(|warning| eprintln!("rmqtrace: {warning}"));
+            loaded
+                .warnings
+                .iter()
+                .for_each(|warning| eprintln!("rmqtrace: {warning}"));
             print!("{}", serde_saphyr::to_string(&loaded.config)?);
             Ok(())
         }),
@@ -67,12 +70,19 @@ fn load(settings: &Settings) -> Result<Loaded, ConfigError> {
     let file = match &settings.config {
         Some(path) => {
             let name = path.display().to_string();
-            let text = fs::read_to_string(path).map_err(|e| ConfigError::new(&name, format!("cannot be read: {e}")))?;
+            let text = fs::read_to_string(path)
+                .map_err(|e| ConfigError::new(&name, format!("cannot be read: {e}")))?;
             Some((name, text))
         }
         None => None,
     };
     // a variable that is not text is none of ours
-    let env = env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
-    config::load(&Sources { file, env, flags: settings.overrides() })
+    let env = env::vars_os()
+        .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+        .collect();
+    config::load(&Sources {
+        file,
+        env,
+        flags: settings.overrides(),
+    })
 }

@@ -11,7 +11,9 @@
 
 /// The id in `/proc/<pid>/cgroup`: that of the innermost container.
 pub(crate) fn id_of_cgroup(text: &str) -> Option<&str> {
-    text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).find_map(last_id)
+    text.lines()
+        .filter_map(|line| line.splitn(3, ':').nth(2))
+        .find_map(last_id)
 }
 
 /// The id in `/proc/<pid>/mountinfo`: the host's path of a file that every runtime mounts from the container's own
@@ -20,7 +22,11 @@ pub(crate) fn id_of_mounts(text: &str) -> Option<&str> {
     let paths = text.lines().filter_map(|line| {
         let mut fields = line.split(' ').skip(3);
         let (root, mount_point) = (fields.next()?, fields.next()?);
-        matches!(mount_point, "/etc/hostname" | "/etc/resolv.conf" | "/etc/hosts" | "/run/.containerenv").then_some(root)
+        matches!(
+            mount_point,
+            "/etc/hostname" | "/etc/resolv.conf" | "/etc/hosts" | "/run/.containerenv"
+        )
+        .then_some(root)
     });
     let own = |path: &&str| path.contains("containers/");
     paths.filter(own).find_map(last_id)
@@ -30,7 +36,10 @@ pub(crate) fn id_of_mounts(text: &str) -> Option<&str> {
 pub(crate) fn cgroup_path(text: &str) -> Option<&str> {
     let paths = || text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
     let unified = text.lines().find_map(|line| line.strip_prefix("0::"));
-    unified.filter(|p| *p != "/").or_else(|| paths().find(|p| *p != "/")).or_else(|| paths().next())
+    unified
+        .filter(|p| *p != "/")
+        .or_else(|| paths().find(|p| *p != "/"))
+        .or_else(|| paths().next())
 }
 
 /// The last path component with an id in it: as a whole, behind `-` or `:`, before `.scope`.
@@ -43,7 +52,10 @@ fn last_id(path: &str) -> Option<&str> {
 }
 
 fn is_id(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 #[cfg(test)]
@@ -57,14 +69,42 @@ mod tests {
     #[test]
     fn control_groups() {
         for (text, id, path) in [
-            ("12:pids:/docker/A\n11:memory:/docker/A\n0::/", Some("A"), "/docker/A"),
-            ("0::/system.slice/docker-A.scope", Some("A"), "/system.slice/docker-A.scope"),
-            ("0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-A.scope", Some("A"), "/kubepods.slice/kubepods-pod1.slice/cri-containerd-A.scope"),
-            ("0::/machine.slice/libpod-A.scope/container", Some("A"), "/machine.slice/libpod-A.scope/container"),
-            ("3:cpu:/kubepods/besteffort/pod1-2/A", Some("A"), "/kubepods/besteffort/pod1-2/A"),
-            ("1:name=systemd:/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:A", Some("A"), "/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:A"),
+            (
+                "12:pids:/docker/A\n11:memory:/docker/A\n0::/",
+                Some("A"),
+                "/docker/A",
+            ),
+            (
+                "0::/system.slice/docker-A.scope",
+                Some("A"),
+                "/system.slice/docker-A.scope",
+            ),
+            (
+                "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-A.scope",
+                Some("A"),
+                "/kubepods.slice/kubepods-pod1.slice/cri-containerd-A.scope",
+            ),
+            (
+                "0::/machine.slice/libpod-A.scope/container",
+                Some("A"),
+                "/machine.slice/libpod-A.scope/container",
+            ),
+            (
+                "3:cpu:/kubepods/besteffort/pod1-2/A",
+                Some("A"),
+                "/kubepods/besteffort/pod1-2/A",
+            ),
+            (
+                "1:name=systemd:/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:A",
+                Some("A"),
+                "/system.slice/containerd.service/kubepods-pod1.slice:cri-containerd:A",
+            ),
             ("0::/docker/A/docker/B", Some("B"), "/docker/A/docker/B"),
-            ("0::/user.slice/user-1000.slice/session-1.scope", None, "/user.slice/user-1000.slice/session-1.scope"),
+            (
+                "0::/user.slice/user-1000.slice/session-1.scope",
+                None,
+                "/user.slice/user-1000.slice/session-1.scope",
+            ),
             ("0::/", None, "/"),
             ("5:cpu:/\n1:name=systemd:/init.scope", None, "/init.scope"),
         ] {
@@ -78,11 +118,15 @@ mod tests {
 
     #[test]
     fn mounts() {
-        let line = |root: &str| format!("712 700 254:1 {root} /etc/hostname rw,relatime - ext4 /dev/vda1 rw\n");
+        let line =
+            |root: &str| format!("712 700 254:1 {root} /etc/hostname rw,relatime - ext4 /dev/vda1 rw\n");
         let other = format!("1 2 0:3 /docker/containers/{B}/x /data rw - ext4 /dev/vda1 rw\n");
         for (root, id) in [
             (format!("/var/lib/docker/containers/{A}/hostname"), Some(A)),
-            (format!("/containers/storage/overlay-containers/{A}/userdata/hostname"), Some(A)),
+            (
+                format!("/containers/storage/overlay-containers/{A}/userdata/hostname"),
+                Some(A),
+            ),
             ("/etc/hostname".to_owned(), None),
             (format!("/var/lib/kubelet/pods/{A}/etc-hosts"), None),
         ] {

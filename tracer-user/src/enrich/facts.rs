@@ -43,7 +43,10 @@ pub(crate) struct Facts {
 impl Facts {
     /// Reads what there is. Whatever cannot be read is missing in the result.
     pub(crate) fn read(pid: u32) -> Facts {
-        let mut facts = Facts { pid, ..Facts::default() };
+        let mut facts = Facts {
+            pid,
+            ..Facts::default()
+        };
         let Some(process) = i32::try_from(pid).ok().and_then(|pid| Process::new(pid).ok()) else {
             return facts;
         };
@@ -71,7 +74,10 @@ impl Facts {
         };
         self.otel_service_name = get("OTEL_SERVICE_NAME");
         self.otel_resource_attributes = get("OTEL_RESOURCE_ATTRIBUTES");
-        self.java_options = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"].iter().filter_map(|n| get(n)).collect();
+        self.java_options = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"]
+            .iter()
+            .filter_map(|n| get(n))
+            .collect();
     }
 
     /// File name of the executable.
@@ -113,7 +119,11 @@ fn exe_path(path: &Path) -> String {
 
 fn read_limited(path: impl AsRef<Path>) -> Option<String> {
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MOST_BYTES).read_to_end(&mut bytes).ok()?;
+    File::open(path)
+        .ok()?
+        .take(MOST_BYTES)
+        .read_to_end(&mut bytes)
+        .ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -136,7 +146,13 @@ mod tests {
     #[test]
     fn a_process_that_is_gone() {
         let facts = Facts::read(u32::MAX - 1);
-        assert_eq!(facts, Facts { pid: u32::MAX - 1, ..Facts::default() });
+        assert_eq!(
+            facts,
+            Facts {
+                pid: u32::MAX - 1,
+                ..Facts::default()
+            }
+        );
     }
 
     #[test]

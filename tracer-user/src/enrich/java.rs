@@ -105,7 +105,10 @@ fn file_name(path: &str) -> &str {
 
 fn jar_name(path: &str) -> String {
     let name = file_name(path);
-    name.strip_suffix(".jar").or_else(|| name.strip_suffix(".war")).unwrap_or(name).to_owned()
+    name.strip_suffix(".jar")
+        .or_else(|| name.strip_suffix(".war"))
+        .unwrap_or(name)
+        .to_owned()
 }
 
 /// `com.example.Outer$Inner` or `com/example/Main` without its package.
@@ -159,11 +162,13 @@ mod tests {
 
     fn program(line: &str) -> Option<String> {
         let args: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let read = |name: &str| match name {
+        let read = |name: &str| {
+            match name {
             "args" => Some("# options\n-Xmx1g -cp 'a b.jar'\n\"-Dx=\\\"y\\\"\" --add-opens java.base/java.lang=ALL-UNNAMED".into()),
             "/opt/all" => Some("-jar /opt/shop.jar --server".into()),
             "loop" => Some("@loop".into()),
             _ => None,
+        }
         };
         parse(&args, &read).program
     }
@@ -173,17 +178,38 @@ mod tests {
     fn command_lines() {
         for (line, expected) in [
             ("java -jar app.jar", Some("app")),
-            ("java -Xmx1g -Dx=y -jar /opt/my-app/lib/my-app-1.2.jar --spring.profiles.active=prod", Some("my-app-1.2")),
-            ("/usr/bin/java -cp a.jar:b.jar com.example.Main arg -jar no.jar", Some("Main")),
-            ("java -classpath a.jar com.example.Outer$Inner", Some("Outer$Inner")),
+            (
+                "java -Xmx1g -Dx=y -jar /opt/my-app/lib/my-app-1.2.jar --spring.profiles.active=prod",
+                Some("my-app-1.2"),
+            ),
+            (
+                "/usr/bin/java -cp a.jar:b.jar com.example.Main arg -jar no.jar",
+                Some("Main"),
+            ),
+            (
+                "java -classpath a.jar com.example.Outer$Inner",
+                Some("Outer$Inner"),
+            ),
             ("java --class-path a.jar Main", Some("Main")),
             ("java --class-path=a.jar x.Main", Some("Main")),
-            ("java --add-opens java.base/java.lang=ALL-UNNAMED --add-opens=java.base/java.util=ALL-UNNAMED p.Main", Some("Main")),
-            ("java --add-modules ALL-SYSTEM -p mods --module shop/com.example.Shop", Some("Shop")),
+            (
+                "java --add-opens java.base/java.lang=ALL-UNNAMED --add-opens=java.base/java.util=ALL-UNNAMED p.Main",
+                Some("Main"),
+            ),
+            (
+                "java --add-modules ALL-SYSTEM -p mods --module shop/com.example.Shop",
+                Some("Shop"),
+            ),
             ("java -p mods -m shop", Some("shop")),
             ("java --module=shop/com.example.Shop x", Some("Shop")),
-            ("java -javaagent:/a/agent.jar=k=v -XX:+UseG1GC -ea:com.x... com/example/Slashed", Some("Slashed")),
-            ("java -server -verbose:gc -Xlog:gc:file=/x org.apache.rocketmq.namesrv.NamesrvStartup", Some("NamesrvStartup")),
+            (
+                "java -javaagent:/a/agent.jar=k=v -XX:+UseG1GC -ea:com.x... com/example/Slashed",
+                Some("Slashed"),
+            ),
+            (
+                "java -server -verbose:gc -Xlog:gc:file=/x org.apache.rocketmq.namesrv.NamesrvStartup",
+                Some("NamesrvStartup"),
+            ),
             ("java @args com.example.Main", Some("Main")),
             ("java @/opt/all", Some("shop")),
             ("java @missing com.example.Main", Some("Main")),
@@ -203,15 +229,32 @@ mod tests {
 
     #[test]
     fn properties_of_the_virtual_machine() {
-        let args: Vec<String> =
-            ["java", "-Da=b", "-Dotel.service.name=shop=1", "-Dflag", "Main", "-Dc=d"].map(str::to_owned).into();
+        let args: Vec<String> = [
+            "java",
+            "-Da=b",
+            "-Dotel.service.name=shop=1",
+            "-Dflag",
+            "Main",
+            "-Dc=d",
+        ]
+        .map(str::to_owned)
+        .into();
         let pairs = parse(&args, &|_| None).properties;
-        assert_eq!(pairs, [("a".into(), "b".into()), ("otel.service.name".into(), "shop=1".into())]);
+        assert_eq!(
+            pairs,
+            [
+                ("a".into(), "b".into()),
+                ("otel.service.name".into(), "shop=1".into())
+            ]
+        );
     }
 
     #[test]
     fn argument_files_quote() {
-        assert_eq!(words("a 'b c' \"d\\\"e\" # f\ng ''"), ["a", "b c", "d\"e", "g", ""]);
+        assert_eq!(
+            words("a 'b c' \"d\\\"e\" # f\ng ''"),
+            ["a", "b c", "d\"e", "g", ""]
+        );
         assert_eq!(words(""), [""; 0]);
     }
 }

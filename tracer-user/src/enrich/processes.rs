@@ -22,8 +22,6 @@ use crate::{
 /// A traced or filtered-out process.
 #[derive(Debug)]
 pub(crate) struct Process {
-    /// Process id.
-    pub(crate) pid: u32,
     /// Who it is.
     pub(crate) resource: Resource,
     /// What the filter says.
@@ -36,7 +34,12 @@ pub(crate) struct Process {
 impl Process {
     /// A process that nobody looked at.
     pub(crate) fn of_resource(resource: Resource) -> Process {
-        Process { pid: 42, resource, verdict: Verdict::Allow, start_ticks: None, since: Timestamp(0) }
+        Process {
+            resource,
+            verdict: Verdict::Allow,
+            start_ticks: None,
+            since: Timestamp(0),
+        }
     }
 }
 
@@ -72,7 +75,16 @@ impl Processes {
         most: usize,
     ) -> Processes {
         let host = Host::read();
-        Processes { entries: HashMap::new(), count: 0, host, filter, rules, configured, keep, most }
+        Processes {
+            entries: HashMap::new(),
+            count: 0,
+            host,
+            filter,
+            rules,
+            configured,
+            keep,
+            most,
+        }
     }
 
     /// A connection of this process was recognised at `time`. Looks at the process when it is not known yet.
@@ -144,15 +156,26 @@ impl Processes {
         // the first program of a process holds from its start, a later one from when it was seen
         let again = entries.iter().any(|e| e.process.start_ticks == facts.start_ticks);
         let since = started.filter(|_| !again).unwrap_or(time);
-        let process = Arc::new(Process { pid, resource, verdict, start_ticks: facts.start_ticks, since });
-        entries.push(Entry { process: process.clone(), ended: None });
+        let process = Arc::new(Process {
+            resource,
+            verdict,
+            start_ticks: facts.start_ticks,
+            since,
+        });
+        entries.push(Entry {
+            process: process.clone(),
+            ended: None,
+        });
         self.count += 1;
         process
     }
 
     /// Forgets the process that ended first, else the oldest.
     fn evict(&mut self) {
-        let all = self.entries.iter().flat_map(|(pid, e)| e.first().map(|e| (*pid, e)));
+        let all = self
+            .entries
+            .iter()
+            .flat_map(|(pid, e)| e.first().map(|e| (*pid, e)));
         let key = |(_, e): &(u32, &Entry)| (e.ended.is_none(), e.ended.unwrap_or(e.process.since));
         if let Some((pid, _)) = all.min_by_key(key) {
             if let Some(entries) = self.entries.get_mut(&pid) {
@@ -198,7 +221,7 @@ mod tests {
     }
 
     fn soon() -> Timestamp {
-        Anchor::read().boot()
+        crate::clock::boot_now()
     }
 
     #[test]

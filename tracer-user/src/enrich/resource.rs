@@ -49,7 +49,10 @@ impl Resource {
         observed(&mut set, facts, context);
         set.put("telemetry.sdk.name", "rmqtrace");
         set.put("telemetry.sdk.version", env!("CARGO_PKG_VERSION"));
-        Resource { service: name.into(), attributes: set.0 }
+        Resource {
+            service: name.into(),
+            attributes: set.0,
+        }
     }
 }
 
@@ -65,7 +68,10 @@ fn observed(set: &mut Set, facts: &Facts, context: &Context<'_>) {
         }
     }
     if let Some(started) = context.started {
-        set.put("process.creation.time", humantime::format_rfc3339_millis(started).to_string());
+        set.put(
+            "process.creation.time",
+            humantime::format_rfc3339_millis(started).to_string(),
+        );
     }
     if let Some(uid) = facts.uid {
         set.put("process.user.id", i64::from(uid));
@@ -88,7 +94,11 @@ fn observed(set: &mut Set, facts: &Facts, context: &Context<'_>) {
 fn instance_id(facts: &Facts, host: &Host) -> String {
     let host_id = host.id.as_deref().or(host.name.as_deref()).unwrap_or_default();
     let boot_id = host.boot_id.as_deref().unwrap_or_default();
-    let name = format!("{host_id}/{boot_id}/{}/{}", facts.pid, facts.start_ticks.unwrap_or_default());
+    let name = format!(
+        "{host_id}/{boot_id}/{}/{}",
+        facts.pid,
+        facts.start_ticks.unwrap_or_default()
+    );
     Uuid::new_v5(&INSTANCE_NAMESPACE, name.as_bytes()).to_string()
 }
 
@@ -102,7 +112,11 @@ pub(crate) fn resource_attributes(text: &str) -> Vec<(String, String)> {
     };
     let items = text.split(',').filter(|item| !item.trim().is_empty());
     let pairs: Option<Vec<_>> = items.map(pair).collect();
-    pairs.unwrap_or_default().into_iter().filter(|(_, v)| !v.is_empty() && !v.starts_with('$')).collect()
+    pairs
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|(_, v)| !v.is_empty() && !v.starts_with('$'))
+        .collect()
 }
 
 /// Attributes in the order of their first appearance, the last value winning.
@@ -131,7 +145,10 @@ mod tests {
     #[test]
     fn attributes_of_the_environment() {
         let pairs = |text: &str| resource_attributes(text);
-        assert_eq!(pairs("a=b, c=d%2Ce ,"), [("a".into(), "b".into()), ("c".into(), "d,e".into())]);
+        assert_eq!(
+            pairs("a=b, c=d%2Ce ,"),
+            [("a".into(), "b".into()), ("c".into(), "d,e".into())]
+        );
         assert_eq!(pairs("a=b=c"), [("a".into(), "b=c".into())]);
         assert_eq!(pairs("a=$(X),b=1"), [("b".into(), "1".into())]);
         for nothing in ["", "a", "a=%", "a=b,c", "=b"] {
@@ -141,21 +158,45 @@ mod tests {
 
     #[test]
     fn a_whole_resource() {
-        let host = Host { name: Some("node-1".into()), id: Some("cafe".into()), boot_id: Some("b007".into()), arch: "amd64" };
+        let host = Host {
+            name: Some("node-1".into()),
+            id: Some("cafe".into()),
+            boot_id: Some("b007".into()),
+            arch: "amd64",
+        };
         let facts = Facts {
             pid: 42,
             start_ticks: Some(1234),
             exe: Some("/usr/lib/jvm/bin/java".into()),
-            args: ["java", "-jar", "/opt/shop.jar", "--password=secret"].map(str::to_owned).into(),
-            otel_resource_attributes: Some("deployment.environment.name=prod,process.pid=1,service.version=2".into()),
+            args: ["java", "-jar", "/opt/shop.jar", "--password=secret"]
+                .map(str::to_owned)
+                .into(),
+            otel_resource_attributes: Some(
+                "deployment.environment.name=prod,process.pid=1,service.version=2".into(),
+            ),
             container: Some("ab".repeat(32)),
             uid: Some(1000),
             ..Facts::default()
         };
-        let configured = [("deployment.environment.name".into(), "test".into()), ("team".into(), "shop".into())];
+        let configured = [
+            ("deployment.environment.name".into(), "test".into()),
+            ("team".into(), "shop".into()),
+        ];
         let started = Some(SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123));
-        let resource = Resource::new(&facts, &Context { host: &host, rule: None, configured: &configured, started });
-        let lines: Vec<_> = resource.attributes.iter().map(|(k, v)| format!("{k} = {v:?}")).collect();
+        let resource = Resource::new(
+            &facts,
+            &Context {
+                host: &host,
+                rule: None,
+                configured: &configured,
+                started,
+            },
+        );
+        let lines: Vec<_> = resource
+            .attributes
+            .iter()
+            .map(|(k, v)| format!("{k} = {v:?}"))
+            .collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
         deployment.environment.name = Str("prod")
         team = Str("shop")

@@ -18,17 +18,50 @@ struct Interpreter {
 }
 
 const INTERPRETERS: [Interpreter; 7] = [
-    Interpreter { executable: "python", with_argument: &["-W", "-X", "--check-hash-based-pycs"], code: &["-c"] },
-    Interpreter { executable: "pypy", with_argument: &["-W", "-X"], code: &["-c"] },
+    Interpreter {
+        executable: "python",
+        with_argument: &["-W", "-X", "--check-hash-based-pycs"],
+        code: &["-c"],
+    },
+    Interpreter {
+        executable: "pypy",
+        with_argument: &["-W", "-X"],
+        code: &["-c"],
+    },
     Interpreter {
         executable: "node",
-        with_argument: &["-r", "--require", "--import", "--loader", "--experimental-loader", "-C", "--conditions", "--env-file"],
+        with_argument: &[
+            "-r",
+            "--require",
+            "--import",
+            "--loader",
+            "--experimental-loader",
+            "-C",
+            "--conditions",
+            "--env-file",
+        ],
         code: &["-e", "--eval", "-p", "--print"],
     },
-    Interpreter { executable: "nodejs", with_argument: &["-r", "--require", "--import"], code: &["-e", "--eval", "-p", "--print"] },
-    Interpreter { executable: "ruby", with_argument: &["-I", "-r", "-C", "-E"], code: &["-e"] },
-    Interpreter { executable: "php", with_argument: &["-c", "-d", "-z"], code: &["-r"] },
-    Interpreter { executable: "perl", with_argument: &["-I", "-M"], code: &["-e", "-E"] },
+    Interpreter {
+        executable: "nodejs",
+        with_argument: &["-r", "--require", "--import"],
+        code: &["-e", "--eval", "-p", "--print"],
+    },
+    Interpreter {
+        executable: "ruby",
+        with_argument: &["-I", "-r", "-C", "-E"],
+        code: &["-e"],
+    },
+    Interpreter {
+        executable: "php",
+        with_argument: &["-c", "-d", "-z"],
+        code: &["-r"],
+    },
+    Interpreter {
+        executable: "perl",
+        with_argument: &["-I", "-M"],
+        code: &["-e", "-E"],
+    },
 ];
 
 /// Names of files that many programs share; their directory says more.
@@ -78,7 +111,10 @@ mod tests {
     fn command_lines() {
         for (line, expected) in [
             ("python3 app.py", Some("app")),
-            ("python3.11 -u -X dev /srv/shop/worker.py --port 1", Some("worker")),
+            (
+                "python3.11 -u -X dev /srv/shop/worker.py --port 1",
+                Some("worker"),
+            ),
             ("python3 /srv/shop/app.py", Some("shop")),
             ("python -m shop.worker -v", Some("shop.worker")),
             ("python3 -c print(1)", None),

@@ -64,7 +64,12 @@ impl Language {
 /// The service's name by the documented order; `rule` is the configuration's word.
 pub(crate) fn name(facts: &Facts, attributes: &[(String, String)], rule: Option<&str>) -> String {
     let said = |name: &Option<String>| name.clone().filter(|n| !n.is_empty());
-    let attribute = || attributes.iter().find(|(k, _)| k == "service.name").map(|(_, v)| v.clone());
+    let attribute = || {
+        attributes
+            .iter()
+            .find(|(k, _)| k == "service.name")
+            .map(|(_, v)| v.clone())
+    };
     said(&facts.otel_service_name)
         .or_else(attribute)
         .or_else(|| rule.map(str::to_owned))
@@ -79,9 +84,20 @@ fn program(facts: &Facts) -> Option<String> {
     if Language::of(executable) == Some(Language::Java) {
         let command = java::parse(&facts.args, &|file| facts.read_file(file));
         let words = facts.java_options.iter().flat_map(|o| o.split_whitespace());
-        let environment = words.filter_map(|o| o.strip_prefix("-Dotel.service.name=")).next_back();
-        let own = command.properties.iter().rev().find(|(k, _)| k == "otel.service.name").map(|(_, v)| v.as_str());
-        return own.or(environment).filter(|n| !n.is_empty()).map(str::to_owned).or(command.program);
+        let environment = words
+            .filter_map(|o| o.strip_prefix("-Dotel.service.name="))
+            .next_back();
+        let own = command
+            .properties
+            .iter()
+            .rev()
+            .find(|(k, _)| k == "otel.service.name")
+            .map(|(_, v)| v.as_str());
+        return own
+            .or(environment)
+            .filter(|n| !n.is_empty())
+            .map(str::to_owned)
+            .or(command.program);
     }
     script::program(executable, &facts.args)
 }
@@ -91,13 +107,20 @@ mod tests {
     use super::*;
 
     fn facts(exe: &str, line: &str) -> Facts {
-        Facts { exe: Some(exe.into()), args: line.split(' ').map(str::to_owned).collect(), ..Facts::default() }
+        Facts {
+            exe: Some(exe.into()),
+            args: line.split(' ').map(str::to_owned).collect(),
+            ..Facts::default()
+        }
     }
 
     #[test]
     fn the_documented_order() {
         let attributes = [("service.name".to_owned(), "attributes".to_owned())];
-        let mut f = facts("/usr/lib/jvm/bin/java", "java -Dotel.service.name=property -jar shop.jar");
+        let mut f = facts(
+            "/usr/lib/jvm/bin/java",
+            "java -Dotel.service.name=property -jar shop.jar",
+        );
         f.otel_service_name = Some("variable".into());
         assert_eq!(name(&f, &attributes, Some("rule")), "variable");
         f.otel_service_name = None;
@@ -113,14 +136,22 @@ mod tests {
     #[test]
     fn the_executable_is_the_last_resort() {
         assert_eq!(name(&facts("/opt/shop", "/opt/shop -x"), &[], None), "shop");
-        assert_eq!(name(&facts("/usr/bin/python3.11", "python3 -c x"), &[], None), "python3.11");
+        assert_eq!(
+            name(&facts("/usr/bin/python3.11", "python3 -c x"), &[], None),
+            "python3.11"
+        );
         assert_eq!(name(&facts("/usr/bin/java", "java -version"), &[], None), "java");
         assert_eq!(name(&Facts::default(), &[], None), "unknown_service");
     }
 
     #[test]
     fn languages() {
-        for (exe, language) in [("java", Some("java")), ("python3.11", Some("python")), ("node", Some("nodejs")), ("shop", None)] {
+        for (exe, language) in [
+            ("java", Some("java")),
+            ("python3.11", Some("python")),
+            ("node", Some("nodejs")),
+            ("shop", None),
+        ] {
             assert_eq!(Language::of(exe).map(Language::name), language, "{exe}");
         }
     }

@@ -26,7 +26,10 @@ use crate::enrich::Process;
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
-    InstrumentationScope::builder("rmqtrace").with_version(env!("CARGO_PKG_VERSION")).with_schema_url(SCHEMA_URL).build()
+    InstrumentationScope::builder("rmqtrace")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url(SCHEMA_URL)
+        .build()
 });
 
 /// The spans of a batch by process, in the order of their first appearance.
@@ -44,23 +47,36 @@ pub(crate) fn by_process(batch: &[Arc<Finished>]) -> Vec<(&Process, Vec<&Finishe
 
 /// A batch as one request.
 pub(crate) fn request(batch: &[Arc<Finished>]) -> ExportTraceServiceRequest {
-    let resource_spans = by_process(batch).into_iter().flat_map(|(process, spans)| resource_spans(process, &spans));
-    ExportTraceServiceRequest { resource_spans: resource_spans.collect() }
+    let resource_spans = by_process(batch)
+        .into_iter()
+        .flat_map(|(process, spans)| resource_spans(process, &spans));
+    ExportTraceServiceRequest {
+        resource_spans: resource_spans.collect(),
+    }
 }
 
 fn resource_spans(process: &Process, spans: &[&Finished]) -> Vec<ResourceSpans> {
     let attributes: Attributes = resource_attributes(process).collect::<Vec<_>>().into();
-    let resource = ResourceAttributesWithSchema { attributes, schema_url: Some(SCHEMA_URL.to_owned()) };
+    let resource = ResourceAttributesWithSchema {
+        attributes,
+        schema_url: Some(SCHEMA_URL.to_owned()),
+    };
     group_spans_by_resource_and_scope(spans.iter().map(|f| span_data(f)).collect(), &resource)
 }
 
 /// The resource of a process.
 pub(crate) fn resource(process: &Process) -> Resource {
-    Resource::builder_empty().with_schema_url(resource_attributes(process), SCHEMA_URL).build()
+    Resource::builder_empty()
+        .with_schema_url(resource_attributes(process), SCHEMA_URL)
+        .build()
 }
 
 fn resource_attributes(process: &Process) -> impl Iterator<Item = KeyValue> {
-    process.resource.attributes.iter().map(|(key, v)| KeyValue::new(key.clone(), value(v)))
+    process
+        .resource
+        .attributes
+        .iter()
+        .map(|(key, v)| KeyValue::new(key.clone(), value(v)))
 }
 
 /// One span.
@@ -81,27 +97,42 @@ pub(crate) fn span_data(finished: &Finished) -> SpanData {
         name: span.name().into(),
         start_time: finished.start.into(),
         end_time: finished.end.into(),
-        attributes: span.attributes.iter().map(|a| KeyValue::new(a.key, value(&a.value))).collect(),
+        attributes: span
+            .attributes
+            .iter()
+            .map(|a| KeyValue::new(a.key, value(&a.value)))
+            .collect(),
         dropped_attributes_count: 0,
         events: SpanEvents::default(),
         links,
         status: match &span.status {
             model::Status::Unset => Status::Unset,
-            model::Status::Error(description) => Status::Error { description: description.clone() },
+            model::Status::Error(description) => Status::Error {
+                description: description.clone(),
+            },
         },
         instrumentation_scope: SCOPE.clone(),
     }
 }
 
 fn link(link: &model::Link) -> Link {
-    let attributes = link.attributes.iter().map(|a| KeyValue::new(a.key, value(&a.value))).collect();
+    let attributes = link
+        .attributes
+        .iter()
+        .map(|a| KeyValue::new(a.key, value(&a.value)))
+        .collect();
     Link::new(context(link.context, true, None), attributes, 0)
 }
 
 fn context(context: model::SpanContext, remote: bool, trace_state: Option<&str>) -> SpanContext {
     // a state that is not well-formed is left out, as W3C asks
-    let state = trace_state.and_then(|s| s.parse::<TraceState>().ok()).unwrap_or_default();
-    let (trace, span) = (TraceId::from_bytes(context.trace_id.0), SpanId::from_bytes(context.span_id.0));
+    let state = trace_state
+        .and_then(|s| s.parse::<TraceState>().ok())
+        .unwrap_or_default();
+    let (trace, span) = (
+        TraceId::from_bytes(context.trace_id.0),
+        SpanId::from_bytes(context.span_id.0),
+    );
     SpanContext::new(trace, span, TraceFlags::SAMPLED, remote, state)
 }
 
@@ -115,9 +146,9 @@ fn value(value: &model::Value) -> opentelemetry::Value {
         model::Value::Int(n) => (*n).into(),
         model::Value::Float(x) => (*x).into(),
         model::Value::Bool(b) => (*b).into(),
-        model::Value::Strings(list) => {
-            opentelemetry::Value::Array(Array::String(list.iter().map(|s| StringValue::from(s.clone())).collect()))
-        }
+        model::Value::Strings(list) => opentelemetry::Value::Array(Array::String(
+            list.iter().map(|s| StringValue::from(s.clone())).collect(),
+        )),
     }
 }
 
@@ -136,9 +167,17 @@ mod tests {
     #[test]
     fn a_batch_is_grouped_by_process() {
         let (a, b) = (sample::process("a"), sample::process("b"));
-        let of = |process: &Arc<Process>| Arc::new(Finished { process: process.clone(), ..sample::owned("t") });
+        let of = |process: &Arc<Process>| {
+            Arc::new(Finished {
+                process: process.clone(),
+                ..sample::owned("t")
+            })
+        };
         let batch = [of(&a), of(&b), of(&a)];
-        let groups: Vec<_> = by_process(&batch).iter().map(|(p, s)| (p.resource.service.to_string(), s.len())).collect();
+        let groups: Vec<_> = by_process(&batch)
+            .iter()
+            .map(|(p, s)| (p.resource.service.to_string(), s.len()))
+            .collect();
         assert_eq!(groups, [("a".to_owned(), 2), ("b".to_owned(), 1)]);
         assert_eq!(request(&batch).resource_spans.len(), 2);
     }

@@ -29,7 +29,9 @@ pub(crate) fn start(path: &Path) -> anyhow::Result<Output> {
         .open(path)
         .with_context(|| format!("cannot write to {} (export.otlp_file)", path.display()))?;
     let path = path.to_owned();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()?;
     Ok(Output::spawn("otlp_file", WAITING, move |queue, counters| {
         if let Err(error) = runtime.block_on(write(file, queue, counters)) {
             tracing::error!(path = %path.display(), %error, "the span file cannot be written to; its spans are dropped from now on");
@@ -99,7 +101,10 @@ mod tests {
         assert_eq!(lines.next(), Some("before"));
         let count = |line: &str| {
             let request: serde_json::Value = serde_json::from_str(line).unwrap();
-            request["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().len()
+            request["resourceSpans"][0]["scopeSpans"][0]["spans"]
+                .as_array()
+                .unwrap()
+                .len()
         };
         assert_eq!(lines.map(count).sum::<usize>(), MOST + 1);
     }

@@ -86,7 +86,9 @@ impl Outputs {
 /// `auto` resolved: the terminal is the output where there is no other.
 pub(crate) fn effective_print(settings: &schema::Export) -> schema::Print {
     match settings.print {
-        schema::Print::Auto if settings.otlp.endpoint.is_none() && settings.otlp_file.is_none() => schema::Print::Text,
+        schema::Print::Auto if settings.otlp.endpoint.is_none() && settings.otlp_file.is_none() => {
+            schema::Print::Text
+        }
         schema::Print::Auto => schema::Print::None,
         chosen => chosen,
     }

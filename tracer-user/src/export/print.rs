@@ -22,7 +22,10 @@ pub(crate) fn start(print: Print) -> io::Result<Option<Output>> {
         Print::Text => |finished| text(finished),
         Print::Json => json,
     };
-    Output::spawn("print", WAITING, move |queue, counters| write(io::stdout(), queue, counters, line)).map(Some)
+    Output::spawn("print", WAITING, move |queue, counters| {
+        write(io::stdout(), queue, counters, line)
+    })
+    .map(Some)
 }
 
 /// Writes lines until the queue ends or nobody reads any more. Flushes whenever nothing waits.
@@ -77,14 +80,24 @@ fn text(finished: &Finished) -> String {
     let get = |key: &str| span.attributes.iter().find(|a| a.key == key).map(|a| &a.value);
     let string = |key: &str| get(key).and_then(Value::as_str);
     let mut place = String::new();
-    let queue = (string(key::MESSAGING_ROCKETMQ_BROKER_NAME), string(key::MESSAGING_DESTINATION_PARTITION_ID));
+    let queue = (
+        string(key::MESSAGING_ROCKETMQ_BROKER_NAME),
+        string(key::MESSAGING_DESTINATION_PARTITION_ID),
+    );
     if let (_, Some(queue)) = queue {
-        let _ = write!(place, "{}:{queue}", queue_broker(string(key::MESSAGING_ROCKETMQ_BROKER_NAME)));
+        let _ = write!(
+            place,
+            "{}:{queue}",
+            queue_broker(string(key::MESSAGING_ROCKETMQ_BROKER_NAME))
+        );
         if let Some(Value::Int(offset)) = get(key::MESSAGING_ROCKETMQ_QUEUE_OFFSET) {
             let _ = write!(place, "@{offset}");
         }
     }
-    let message = match (string(key::MESSAGING_MESSAGE_ID), get(key::MESSAGING_BATCH_MESSAGE_COUNT)) {
+    let message = match (
+        string(key::MESSAGING_MESSAGE_ID),
+        get(key::MESSAGING_BATCH_MESSAGE_COUNT),
+    ) {
         (Some(id), _) => id.to_owned(),
         (None, Some(Value::Int(n))) => format!("({n} messages)"),
         _ => "-".to_owned(),
@@ -111,12 +124,23 @@ fn queue_broker(name: Option<&str>) -> &str {
 
 /// How it went, in a word or two.
 fn outcome(span: &Span) -> String {
-    let string = |key: &str| span.attributes.iter().find(|a| a.key == key).and_then(|a| a.value.as_str());
-    let is = |key: &str| span.attributes.iter().any(|a| a.key == key && a.value == Value::Bool(true));
+    let string = |key: &str| {
+        span.attributes
+            .iter()
+            .find(|a| a.key == key)
+            .and_then(|a| a.value.as_str())
+    };
+    let is = |key: &str| {
+        span.attributes
+            .iter()
+            .any(|a| a.key == key && a.value == Value::Bool(true))
+    };
     let mut words = match span.operation {
         Operation::Process => string(key::RMQTRACE_PROCESS_EVIDENCE).unwrap_or("-").to_owned(),
         _ if is(key::RMQTRACE_SEND_ONE_WAY) => "one-way".to_owned(),
-        _ => string(key::MESSAGING_ROCKETMQ_SEND_STATUS).unwrap_or_default().to_owned(),
+        _ => string(key::MESSAGING_ROCKETMQ_SEND_STATUS)
+            .unwrap_or_default()
+            .to_owned(),
     };
     if matches!(span.status, Status::Error(_)) {
         let gap = if words.is_empty() { "" } else { " " };
@@ -141,7 +165,11 @@ struct Milliseconds(u64);
 impl fmt::Display for Milliseconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, micro) = (self.0 / 1_000_000, self.0 / 1_000 % 1_000);
-        if whole < 1_000 { write!(f, "{whole}.{micro:03}") } else { write!(f, "{whole}") }
+        if whole < 1_000 {
+            write!(f, "{whole}.{micro:03}")
+        } else {
+            write!(f, "{whole}")
+        }
     }
 }
 
@@ -150,7 +178,15 @@ fn printable(line: String) -> String {
     if !line.contains(char::is_control) {
         return line;
     }
-    line.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    line.chars()
+        .flat_map(|c| {
+            if c.is_control() {
+                c.escape_default().collect::<Vec<_>>()
+            } else {
+                vec![c]
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -166,7 +202,12 @@ mod tests {
     fn lines() {
         let mut wild = sample::owned("orders\u{1b}[2J\n");
         wild.span.attributes.clear();
-        let lines = [sample::finished("orders"), sample::failed("orders"), Arc::new(wild)].map(|f| text(&f));
+        let lines = [
+            sample::finished("orders"),
+            sample::failed("orders"),
+            Arc::new(wild),
+        ]
+        .map(|f| text(&f));
         insta::assert_snapshot!(lines.join("\n"));
     }
 
@@ -181,7 +222,10 @@ mod tests {
     }
 
     fn output(out: impl Write + Send + 'static) -> Output {
-        Output::spawn("print", 4, move |queue, counters| write(out, queue, counters, |f| text(f))).unwrap()
+        Output::spawn("print", 4, move |queue, counters| {
+            write(out, queue, counters, |f| text(f))
+        })
+        .unwrap()
     }
 
     #[tokio::test]

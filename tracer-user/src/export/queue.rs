@@ -39,8 +39,14 @@ pub(crate) enum Cause {
 
 impl Cause {
     /// All of them.
-    pub(crate) const ALL: [Cause; 6] =
-        [Cause::QueueFull, Cause::Exhausted, Cause::Refused, Cause::Rejected, Cause::Closed, Cause::Shutdown];
+    pub(crate) const ALL: [Cause; 6] = [
+        Cause::QueueFull,
+        Cause::Exhausted,
+        Cause::Refused,
+        Cause::Rejected,
+        Cause::Closed,
+        Cause::Shutdown,
+    ];
 
     /// Stable name for logs and totals.
     pub(crate) fn name(self) -> &'static str {
@@ -97,7 +103,10 @@ pub(crate) struct Stats {
 impl Stats {
     /// Spans that were not exported, by cause; causes without any are left out.
     pub(crate) fn dropped(&self) -> impl Iterator<Item = (Cause, u64)> {
-        Cause::ALL.into_iter().map(|c| (c, self.dropped[c as usize])).filter(|(_, n)| *n > 0)
+        Cause::ALL
+            .into_iter()
+            .map(|c| (c, self.dropped[c as usize]))
+            .filter(|(_, n)| *n > 0)
     }
 
     /// Spans that were not exported.
@@ -130,12 +139,20 @@ impl Output {
         let (finished, done) = oneshot::channel();
         let counters = Arc::new(Counters::default());
         let theirs = counters.clone();
-        thread::Builder::new().name(format!("export-{name}")).spawn(move || {
-            work(receiver, &theirs);
-            // nobody waits when the daemon is ending in a hurry
-            let _ = finished.send(());
-        })?;
-        Ok(Output { name, queue: Some(sender), counters, done: Some(done), ended: false })
+        thread::Builder::new()
+            .name(format!("export-{name}"))
+            .spawn(move || {
+                work(receiver, &theirs);
+                // nobody waits when the daemon is ending in a hurry
+                let _ = finished.send(());
+            })?;
+        Ok(Output {
+            name,
+            queue: Some(sender),
+            counters,
+            done: Some(done),
+            ended: false,
+        })
     }
 
     /// Which output.
@@ -232,6 +249,9 @@ mod tests {
         .unwrap();
         output.send(&sample::finished("t"));
         output.finished(Instant::now() + Duration::from_millis(10)).await;
-        assert_eq!(output.stats().dropped().collect::<Vec<_>>(), [(Cause::Shutdown, 1)]);
+        assert_eq!(
+            output.stats().dropped().collect::<Vec<_>>(),
+            [(Cause::Shutdown, 1)]
+        );
     }
 }

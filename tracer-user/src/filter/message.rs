@@ -34,7 +34,9 @@ mod tests {
 
     fn allows(settings: &str, topic: &str, group: Option<&str>) -> bool {
         let filter: Filter = serde_saphyr::from_str(settings).unwrap();
-        MessageFilter::new(&filter).unwrap().allows(&crate::export::sample::span(topic, group))
+        MessageFilter::new(&filter)
+            .unwrap()
+            .allows(&crate::export::sample::span(topic, group))
     }
 
     /// Settings, topic, group, whether it passes.
@@ -54,7 +56,11 @@ mod tests {
             ("{exclude_groups: ['g*']}", "a", None, true),
             ("{topics: ['{a,b}/?']}", "b/c", None, true),
         ] {
-            assert_eq!(allows(settings, topic, group), expected, "{settings} {topic} {group:?}");
+            assert_eq!(
+                allows(settings, topic, group),
+                expected,
+                "{settings} {topic} {group:?}"
+            );
         }
     }
 }

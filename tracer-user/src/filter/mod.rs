@@ -19,8 +19,15 @@ struct Patterns {
 
 impl Patterns {
     fn new(include: &[Pattern], exclude: &[Pattern]) -> Result<Patterns, globset::Error> {
-        let include = if include.is_empty() { None } else { Some(set(include)?) };
-        Ok(Patterns { include, exclude: set(exclude)? })
+        let include = if include.is_empty() {
+            None
+        } else {
+            Some(set(include)?)
+        };
+        Ok(Patterns {
+            include,
+            exclude: set(exclude)?,
+        })
     }
 
     /// Neither includes nor excludes anything.

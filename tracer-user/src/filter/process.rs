@@ -45,7 +45,8 @@ impl ProcessFilter {
 
     /// What becomes of this process.
     pub(crate) fn verdict(&self, facts: &Facts) -> Verdict {
-        let pid = !self.exclude_pid.contains(&facts.pid) && (self.pid.is_empty() || self.pid.contains(&facts.pid));
+        let pid =
+            !self.exclude_pid.contains(&facts.pid) && (self.pid.is_empty() || self.pid.contains(&facts.pid));
         let exe = || self.exe.pass(exe_names(facts));
         let cmdline = || self.cmdline.is_empty() || self.cmdline.pass([facts.command_line().as_str()]);
         let container = || {
@@ -53,7 +54,11 @@ impl ProcessFilter {
             !begins(id, &self.exclude_container) && (self.container.is_empty() || begins(id, &self.container))
         };
         let cgroup = || self.cgroup.pass(facts.cgroup.as_deref());
-        if pid && exe() && cmdline() && container() && cgroup() { Verdict::Allow } else { Verdict::Deny }
+        if pid && exe() && cmdline() && container() && cgroup() {
+            Verdict::Allow
+        } else {
+            Verdict::Deny
+        }
     }
 }
 
@@ -63,7 +68,11 @@ fn exe_names(facts: &Facts) -> impl Iterator<Item = &str> + Clone {
 }
 
 fn begins(id: Option<&str>, prefixes: &[String]) -> bool {
-    id.is_some_and(|id| prefixes.iter().any(|p| !p.is_empty() && id.starts_with(p.as_str())))
+    id.is_some_and(|id| {
+        prefixes
+            .iter()
+            .any(|p| !p.is_empty() && id.starts_with(p.as_str()))
+    })
 }
 
 /// The configuration's names for services.
@@ -83,7 +92,11 @@ impl ServiceRules {
     /// Compiles the settings.
     pub(crate) fn new(rules: &[ServiceRule]) -> Result<ServiceRules, globset::Error> {
         let rule = |rule: &ServiceRule| {
-            let exe = rule.exe.as_ref().map(|p| super::set(std::slice::from_ref(p))).transpose()?;
+            let exe = rule
+                .exe
+                .as_ref()
+                .map(|p| super::set(std::slice::from_ref(p)))
+                .transpose()?;
             Ok(Rule {
                 name: rule.name.clone(),
                 exe,
@@ -98,10 +111,21 @@ impl ServiceRules {
     /// The name of the first rule whose conditions all hold.
     pub(crate) fn name(&self, facts: &Facts) -> Option<&str> {
         let holds = |rule: &&Rule| {
-            rule.exe.as_ref().is_none_or(|set| exe_names(facts).any(|n| set.is_match(n)))
-                && rule.cmdline.as_ref().is_none_or(|m| m.is_match(facts.command_line()))
-                && rule.container.as_ref().is_none_or(|c| begins(facts.container.as_deref(), std::slice::from_ref(c)))
-                && rule.cgroup.as_ref().is_none_or(|m| facts.cgroup.as_deref().is_some_and(|g| m.is_match(g)))
+            rule.exe
+                .as_ref()
+                .is_none_or(|set| exe_names(facts).any(|n| set.is_match(n)))
+                && rule
+                    .cmdline
+                    .as_ref()
+                    .is_none_or(|m| m.is_match(facts.command_line()))
+                && rule
+                    .container
+                    .as_ref()
+                    .is_none_or(|c| begins(facts.container.as_deref(), std::slice::from_ref(c)))
+                && rule
+                    .cgroup
+                    .as_ref()
+                    .is_none_or(|m| facts.cgroup.as_deref().is_some_and(|g| m.is_match(g)))
         };
         self.0.iter().find(holds).map(|rule| rule.name.as_str())
     }
@@ -155,7 +179,11 @@ mod tests {
     /// A process of which nothing is known passes only where nothing is asked for.
     #[test]
     fn unknown_processes() {
-        for (settings, allowed) in [("{}", true), ("{exclude_exe: [java]}", true), ("{exe: ['*']}", false)] {
+        for (settings, allowed) in [
+            ("{}", true),
+            ("{exclude_exe: [java]}", true),
+            ("{exe: ['*']}", false),
+        ] {
             let filter: Filter = serde_saphyr::from_str(settings).unwrap();
             let verdict = ProcessFilter::new(&filter).unwrap().verdict(&Facts::default());
             assert_eq!(verdict == Verdict::Allow, allowed, "{settings}");
@@ -170,7 +198,13 @@ mod tests {
         .unwrap();
         let rules = ServiceRules::new(&rules).unwrap();
         assert_eq!(rules.name(&facts()), Some("c"));
-        assert_eq!(rules.name(&Facts { cgroup: Some("/x".into()), ..Facts::default() }), Some("d"));
+        assert_eq!(
+            rules.name(&Facts {
+                cgroup: Some("/x".into()),
+                ..Facts::default()
+            }),
+            Some("d")
+        );
         assert_eq!(rules.name(&Facts::default()), None);
     }
 }

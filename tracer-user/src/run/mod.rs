@@ -45,7 +45,9 @@ const NAME_LOOKUP: Duration = Duration::from_millis(200);
 
 /// Traces until a signal comes.
 pub(crate) fn run(loaded: Loaded) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(trace(loaded));
     // an output that is stuck in a write must not hold up the end
     runtime.shutdown_background();
@@ -89,18 +91,29 @@ async fn trace(loaded: Loaded) -> anyhow::Result<()> {
             }
             () = capture.wait() => {}
         }
-        read(&mut capture, &mut pipeline, &mut |finished| outputs.send(finished));
+        read(&mut capture, &mut pipeline, &mut |finished| {
+            outputs.send(finished)
+        });
     }
 
-    let end = end(&mut capture, &mut pipeline, &mut outputs, config.shutdown.timeout.0);
+    let end = end(
+        &mut capture,
+        &mut pipeline,
+        &mut outputs,
+        config.shutdown.timeout.0,
+    );
     tokio::select! {
         () = end => {}
         name = signals.next() => tracing::warn!(signal = name, "ended at once; what waited is lost"),
     }
     outputs.abandon();
     let outputs = outputs.stats().collect();
-    let totals =
-        Totals { kernel: capture.counters(), engine: pipeline.totals(), pipeline: pipeline.counts(), outputs };
+    let totals = Totals {
+        kernel: capture.counters(),
+        engine: pipeline.totals(),
+        pipeline: pipeline.counts(),
+        outputs,
+    };
     eprintln!("{}", totals.line(config.log.format));
     Ok(())
 }
@@ -126,17 +139,24 @@ fn read(capture: &mut Capture, pipeline: &mut Pipeline, emit: &mut impl FnMut(Fi
 async fn end(capture: &mut Capture, pipeline: &mut Pipeline, outputs: &mut Outputs, limit: Duration) {
     let deadline = Instant::now() + limit;
     // clients go on sending: this ends by the clock, if not by an empty ring
-    while read(capture, pipeline, &mut |finished| outputs.send(finished)) == TURN && Instant::now() < deadline {
+    while read(capture, pipeline, &mut |finished| outputs.send(finished)) == TURN && Instant::now() < deadline
+    {
         tokio::task::yield_now().await;
     }
     pipeline.finish(boot_now(), &mut |finished| outputs.send(finished));
-    outputs.finish(deadline.saturating_duration_since(Instant::now())).await;
+    outputs
+        .finish(deadline.saturating_duration_since(Instant::now()))
+        .await;
 }
 
 /// The process of this machine that spans are exported to, where there is one: its own traffic is left alone.
 async fn receivers(config: &Config) -> Vec<u32> {
-    let Some(target) = otlp::Target::resolve(&config.export.otlp) else { return Vec::new() };
-    let addresses = tokio::time::timeout(NAME_LOOKUP, target.local_addresses()).await.unwrap_or_default();
+    let Some(target) = otlp::Target::resolve(&config.export.otlp) else {
+        return Vec::new();
+    };
+    let addresses = tokio::time::timeout(NAME_LOOKUP, target.local_addresses())
+        .await
+        .unwrap_or_default();
     let found = addresses.into_iter().find_map(otlp::local_listener_pid);
     if let Some(pid) = found {
         tracing::info!(pid, "spans are exported to this process; it is not traced");
@@ -151,7 +171,10 @@ fn announce(config: &Config, capture: &Capture, started: Instant) {
         tracing::debug!(program = hook.program, tracepoint = hook.tracepoint, "attached");
     }
     for tracepoint in &hooks.missing {
-        tracing::info!(tracepoint, "this kernel lacks a tracepoint; sends start when their call ends");
+        tracing::info!(
+            tracepoint,
+            "this kernel lacks a tracepoint; sends start when their call ends"
+        );
     }
     match (config.export.print, export::effective_print(&config.export)) {
         (Print::Auto, Print::Text) => {
@@ -181,9 +204,17 @@ impl Watch {
     fn look(&mut self, counters: &KernelCounters) {
         let ring_full = counters.get(Counter::RingFull);
         let lost = ring_full.saturating_sub(self.ring_full);
-        if lost > 0 && self.said.is_none_or(|said| said.elapsed() > Duration::from_secs(10)) {
+        if lost > 0
+            && self
+                .said
+                .is_none_or(|said| said.elapsed() > Duration::from_secs(10))
+        {
             let bytes = counters.get(Counter::RingFullBytes);
-            tracing::warn!(records = lost, bytes, "the ring buffer was full; a larger one may help (capture.ring_bytes)");
+            tracing::warn!(
+                records = lost,
+                bytes,
+                "the ring buffer was full; a larger one may help (capture.ring_bytes)"
+            );
             (self.ring_full, self.said) = (ring_full, Some(Instant::now()));
         }
     }
@@ -197,7 +228,10 @@ struct Signals {
 
 impl Signals {
     fn listen() -> std::io::Result<Signals> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) -> &'static str {

@@ -184,7 +184,12 @@ impl Pipeline {
     fn finished(&mut self, span: Span) -> Finished {
         let process = self.processes.of(span.process.0, span.start, &self.anchor);
         let (start, end) = (self.anchor.wall(span.start), self.anchor.wall(span.end));
-        Finished { span, process, start, end }
+        Finished {
+            span,
+            process,
+            start,
+            end,
+        }
     }
 }
 

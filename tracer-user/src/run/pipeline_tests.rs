@@ -57,12 +57,22 @@ fn sent(pid: u32, topic: &str) -> Vec<u8> {
     frame.extend(u32::try_from(json.len()).unwrap().to_be_bytes());
     frame.extend(json.as_bytes());
     let length = u32::try_from(frame.len()).unwrap();
-    let header = abi::Header { captured: length, original: length, ..header(Kind::DATA, pid) };
+    let header = abi::Header {
+        captured: length,
+        original: length,
+        ..header(Kind::DATA, pid)
+    };
     [header.as_bytes(), &frame].concat()
 }
 
 fn ended(pid: u32) -> Vec<u8> {
-    abi::Process { header: header(Kind::PROCESS, pid), ended: 1, reserved: 0 }.as_bytes().to_vec()
+    abi::Process {
+        header: header(Kind::PROCESS, pid),
+        ended: 1,
+        reserved: 0,
+    }
+    .as_bytes()
+    .to_vec()
 }
 
 struct World {
@@ -76,11 +86,16 @@ impl World {
         let config = serde_saphyr::from_str(settings).unwrap();
         let pipeline = Pipeline::new(&config, 1).unwrap();
         let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
-        World { pipeline, spans: Vec::new(), child }
+        World {
+            pipeline,
+            spans: Vec::new(),
+            child,
+        }
     }
 
     fn record(&mut self, bytes: &[u8]) {
-        self.pipeline.record(bytes, &mut |finished| self.spans.push(finished));
+        self.pipeline
+            .record(bytes, &mut |finished| self.spans.push(finished));
     }
 
     fn verdicts(&mut self) -> Vec<(u32, Verdict)> {
@@ -104,11 +119,15 @@ fn a_span_has_its_process_and_wall_clock_times() {
     world.record(&sent(pid, "a"));
     let after = std::time::SystemTime::now();
     assert_eq!(world.verdicts(), [(pid, Verdict::Allow)]);
-    let [finished] = &world.spans[..] else { panic!("one span: {:?}", world.spans) };
+    let [finished] = &world.spans[..] else {
+        panic!("one span: {:?}", world.spans)
+    };
     assert_eq!(&*finished.process.resource.service, "cat");
-    assert_eq!((&*finished.span.topic, finished.process.pid), ("a", pid));
+    assert_eq!((&*finished.span.topic, finished.span.process.0), ("a", pid));
     let slack = Duration::from_millis(5);
-    assert!(before - slack <= finished.start.into() && std::time::SystemTime::from(finished.end) <= after + slack);
+    assert!(
+        before - slack <= finished.start.into() && std::time::SystemTime::from(finished.end) <= after + slack
+    );
     assert_eq!(world.pipeline.totals().messages_sent, 1);
 }
 

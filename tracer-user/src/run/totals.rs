@@ -80,10 +80,19 @@ impl Totals {
         let mut numbers: Vec<(String, u64)> = main.map(|(name, n)| (name.to_owned(), n)).into();
         for (output, stats) in &self.outputs {
             numbers.push((format!("{output}.exported"), stats.exported));
-            numbers.extend(stats.dropped().map(|(cause, n)| (format!("{output}.lost.{}", cause.name()), n)));
+            numbers.extend(
+                stats
+                    .dropped()
+                    .map(|(cause, n)| (format!("{output}.lost.{}", cause.name()), n)),
+            );
         }
         let known = |name: &str| main.iter().any(|(known, _)| *known == name);
-        let kernel = self.kernel.values.iter().map(|(c, n)| (c.name(), *n)).filter(|(name, _)| !known(name));
+        let kernel = self
+            .kernel
+            .values
+            .iter()
+            .map(|(c, n)| (c.name(), *n))
+            .filter(|(name, _)| !known(name));
         let further = more.into_iter().chain(kernel).filter(|(_, n)| *n > 0);
         numbers.extend(further.map(|(name, n)| (name.to_owned(), n)));
         numbers
@@ -98,7 +107,8 @@ impl Totals {
                 format!("rmqtrace: totals: {}", words.join(" "))
             }
             LogFormat::Json => {
-                let mut fields: serde_json::Map<_, _> = [("message".to_owned(), "totals".into())].into_iter().collect();
+                let mut fields: serde_json::Map<_, _> =
+                    [("message".to_owned(), "totals".into())].into_iter().collect();
                 fields.extend(numbers.into_iter().map(|(name, n)| (name, n.into())));
                 let timestamp = humantime::format_rfc3339_micros(std::time::SystemTime::now()).to_string();
                 serde_json::json!({"timestamp": timestamp, "level": "INFO", "fields": fields, "target": "rmqtrace"})
@@ -115,7 +125,10 @@ mod tests {
 
     fn totals() -> Totals {
         let values = Counter::ALL.iter().map(|c| (*c, 0));
-        let mut kernel = KernelCounters { values: values.collect(), recursion_misses: 0 };
+        let mut kernel = KernelCounters {
+            values: values.collect(),
+            recursion_misses: 0,
+        };
         for (counter, value) in &mut kernel.values {
             *value = match counter {
                 Counter::Records => 70,
@@ -130,7 +143,13 @@ mod tests {
         otlp.dropped(Cause::QueueFull, 1);
         Totals {
             kernel,
-            engine: EngineTotals { connections: 2, frames: 40, spans: 10, gaps: 1, ..EngineTotals::default() },
+            engine: EngineTotals {
+                connections: 2,
+                frames: 40,
+                spans: 10,
+                gaps: 1,
+                ..EngineTotals::default()
+            },
             pipeline: Counts::default(),
             outputs: vec![("otlp", otlp.snapshot())],
         }

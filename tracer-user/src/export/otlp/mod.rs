@@ -23,13 +23,17 @@ use crate::config::schema;
 pub(crate) fn start(settings: &schema::Otlp) -> anyhow::Result<Output> {
     let target = Target::resolve(settings).context("export.otlp.endpoint is not set")?;
     let tls = transport::tls(settings)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let settings = settings.clone();
     tracing::info!(endpoint = %target.uri, protocol = %target.protocol, "spans go to an OTLP receiver");
     let output = Output::spawn("otlp", settings.queue_size, move |queue, counters| {
         runtime.block_on(async {
             match transport::exporter(&settings, &target, tls) {
-                Ok((exporter, failures)) => worker::run(queue, counters, &settings, exporter, &failures).await,
+                Ok((exporter, failures)) => {
+                    worker::run(queue, counters, &settings, exporter, &failures).await
+                }
                 Err(error) => {
                     tracing::error!(error = format!("{error:#}"), "spans cannot be exported by OTLP");
                     worker::refuse(queue, counters).await;

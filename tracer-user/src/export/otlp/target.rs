@@ -40,14 +40,23 @@ impl Target {
             _ if endpoint.exact || path_of(&url).ends_with("/traces") => url,
             _ => format!("{}/v1/traces", url.trim_end_matches('/')),
         };
-        Some(Target { uri: whole.parse().ok()?, protocol })
+        Some(Target {
+            uri: whole.parse().ok()?,
+            protocol,
+        })
     }
 
     /// The addresses of this machine that it stands for; a name is looked up.
     pub(crate) async fn local_addresses(&self) -> Vec<SocketAddr> {
-        let default = if self.uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let default = if self.uri.scheme_str() == Some("https") {
+            443
+        } else {
+            80
+        };
         let port = self.uri.port_u16().unwrap_or(default);
-        let Some(host) = self.uri.host() else { return Vec::new() };
+        let Some(host) = self.uri.host() else {
+            return Vec::new();
+        };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         match tokio::net::lookup_host((host, port)).await {
             Ok(addresses) => addresses.filter(|a| is_local(a.ip())).collect(),
@@ -57,7 +66,9 @@ impl Target {
 }
 
 fn path_of(url: &str) -> String {
-    url.parse::<http::Uri>().map(|u| u.path().trim_end_matches('/').to_owned()).unwrap_or_default()
+    url.parse::<http::Uri>()
+        .map(|u| u.path().trim_end_matches('/').to_owned())
+        .unwrap_or_default()
 }
 
 /// An address of this machine: one that a socket can be bound to.
@@ -73,17 +84,23 @@ pub(crate) fn local_listener_pid(address: SocketAddr) -> Option<u32> {
         let ip = local.ip().to_canonical();
         local.port() == address.port() && (ip.is_unspecified() || ip == address.ip().to_canonical())
     };
-    let inodes: Vec<u64> =
-        entries.filter(|e| e.state == TcpState::Listen && listens(e.local_address)).map(|e| e.inode).collect();
+    let inodes: Vec<u64> = entries
+        .filter(|e| e.state == TcpState::Listen && listens(e.local_address))
+        .map(|e| e.inode)
+        .collect();
     if inodes.is_empty() {
         return None;
     }
     let owns = |process: &procfs::process::Process| {
         let Ok(fds) = process.fd() else { return false };
-        fds.filter_map(Result::ok)
-            .any(|fd| matches!(fd.target, procfs::process::FDTarget::Socket(inode) if inodes.contains(&inode)))
+        fds.filter_map(Result::ok).any(
+            |fd| matches!(fd.target, procfs::process::FDTarget::Socket(inode) if inodes.contains(&inode)),
+        )
     };
-    let owner = procfs::process::all_processes().ok()?.filter_map(Result::ok).find(owns)?;
+    let owner = procfs::process::all_processes()
+        .ok()?
+        .filter_map(Result::ok)
+        .find(owns)?;
     u32::try_from(owner.pid()).ok()
 }
 
@@ -95,8 +112,17 @@ mod tests {
     use crate::config::value::Endpoint;
 
     fn resolve(url: &str, exact: bool, protocol: Option<Protocol>, insecure: bool) -> String {
-        let endpoint = Some(Endpoint { url: url.into(), exact });
-        let target = Target::resolve(&Otlp { endpoint, protocol, insecure, ..Otlp::default() }).unwrap();
+        let endpoint = Some(Endpoint {
+            url: url.into(),
+            exact,
+        });
+        let target = Target::resolve(&Otlp {
+            endpoint,
+            protocol,
+            insecure,
+            ..Otlp::default()
+        })
+        .unwrap();
         format!("{} {}", target.protocol, target.uri)
     }
 
@@ -104,18 +130,54 @@ mod tests {
     fn addresses() {
         use Protocol::{Grpc, HttpJson};
         for (url, exact, protocol, insecure, expected) in [
-            ("http://h:4318", false, None, false, "http/protobuf http://h:4318/v1/traces"),
-            ("http://h:4318/", false, None, false, "http/protobuf http://h:4318/v1/traces"),
-            ("https://h/otlp", false, None, false, "http/protobuf https://h/otlp/v1/traces"),
-            ("http://h/adapt_x/api/otlp/traces", false, None, false, "http/protobuf http://h/adapt_x/api/otlp/traces"),
-            ("http://h:4318/v1/traces", false, Some(HttpJson), false, "http/json http://h:4318/v1/traces"),
+            (
+                "http://h:4318",
+                false,
+                None,
+                false,
+                "http/protobuf http://h:4318/v1/traces",
+            ),
+            (
+                "http://h:4318/",
+                false,
+                None,
+                false,
+                "http/protobuf http://h:4318/v1/traces",
+            ),
+            (
+                "https://h/otlp",
+                false,
+                None,
+                false,
+                "http/protobuf https://h/otlp/v1/traces",
+            ),
+            (
+                "http://h/adapt_x/api/otlp/traces",
+                false,
+                None,
+                false,
+                "http/protobuf http://h/adapt_x/api/otlp/traces",
+            ),
+            (
+                "http://h:4318/v1/traces",
+                false,
+                Some(HttpJson),
+                false,
+                "http/json http://h:4318/v1/traces",
+            ),
             ("http://h:1", true, None, false, "http/protobuf http://h:1/"),
             ("http://h:1/x", true, None, false, "http/protobuf http://h:1/x"),
             ("http://h:4317", false, None, false, "grpc http://h:4317/"),
             ("http://h:9", false, Some(Grpc), false, "grpc http://h:9/"),
             ("h:9", false, Some(Grpc), false, "grpc https://h:9/"),
             ("h:9", false, Some(Grpc), true, "grpc http://h:9/"),
-            ("h:4318", false, None, false, "http/protobuf http://h:4318/v1/traces"),
+            (
+                "h:4318",
+                false,
+                None,
+                false,
+                "http/protobuf http://h:4318/v1/traces",
+            ),
         ] {
             assert_eq!(resolve(url, exact, protocol, insecure), expected, "{url}");
         }
@@ -128,7 +190,11 @@ mod tests {
                 assert!(bind.starts_with('['), "no IPv6 here, but IPv4 there must be");
                 continue;
             };
-            let ip: IpAddr = if bind.starts_with('[') { [0, 0, 0, 0, 0, 0, 0, 1].into() } else { [127, 0, 0, 1].into() };
+            let ip: IpAddr = if bind.starts_with('[') {
+                [0, 0, 0, 0, 0, 0, 0, 1].into()
+            } else {
+                [127, 0, 0, 1].into()
+            };
             let address = SocketAddr::new(ip, listener.local_addr().unwrap().port());
             assert_eq!(local_listener_pid(address), Some(std::process::id()), "{bind}");
             drop(listener);
@@ -140,9 +206,16 @@ mod tests {
     async fn only_local_addresses_are_looked_for() {
         let of = |url: &str| {
             let endpoint = Some(url.parse().unwrap());
-            Target::resolve(&Otlp { endpoint, ..Otlp::default() }).unwrap()
+            Target::resolve(&Otlp {
+                endpoint,
+                ..Otlp::default()
+            })
+            .unwrap()
         };
-        assert_eq!(of("http://127.0.0.1:5").local_addresses().await, ["127.0.0.1:5".parse().unwrap()]);
+        assert_eq!(
+            of("http://127.0.0.1:5").local_addresses().await,
+            ["127.0.0.1:5".parse().unwrap()]
+        );
         assert_eq!(of("http://192.0.2.1:5").local_addresses().await, []);
     }
 }

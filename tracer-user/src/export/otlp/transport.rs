@@ -33,7 +33,11 @@ const MOST_ANSWER: usize = 4 << 20;
 /// Most time for one connection to be made, within the timeout of a batch.
 const CONNECT: Duration = Duration::from_secs(5);
 /// What OTLP asks exporters to call themselves.
-const USER_AGENT: &str = concat!("rmqtrace/", env!("CARGO_PKG_VERSION"), " OTel-OTLP-Exporter-Rust/0.33");
+const USER_AGENT: &str = concat!(
+    "rmqtrace/",
+    env!("CARGO_PKG_VERSION"),
+    " OTel-OTLP-Exporter-Rust/0.33"
+);
 
 /// What the last request failed of, in more words than the exporter's error has.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +60,9 @@ pub(crate) fn tls(settings: &Otlp) -> anyhow::Result<ClientConfig> {
     match &settings.certificate {
         Some(path) => {
             for certificate in certificates(path, "export.otlp.certificate")? {
-                roots.add(certificate).with_context(|| format!("{} (export.otlp.certificate)", path.display()))?;
+                roots
+                    .add(certificate)
+                    .with_context(|| format!("{} (export.otlp.certificate)", path.display()))?;
             }
         }
         // a machine without certificates can still talk plain HTTP; https says so when it is tried
@@ -70,9 +76,12 @@ pub(crate) fn tls(settings: &Otlp) -> anyhow::Result<ClientConfig> {
     Ok(match (&settings.client_certificate, &settings.client_key) {
         (Some(certificate), Some(key)) => {
             let chain = certificates(certificate, "export.otlp.client_certificate")?;
-            let key = PrivateKeyDer::from_pem_slice(&read(key, "export.otlp.client_key")?)
-                .map_err(|e| anyhow::anyhow!("{} (export.otlp.client_key) holds no PEM key: {e}", key.display()))?;
-            builder.with_client_auth_cert(chain, key).context("export.otlp.client_certificate and client_key")?
+            let key = PrivateKeyDer::from_pem_slice(&read(key, "export.otlp.client_key")?).map_err(|e| {
+                anyhow::anyhow!("{} (export.otlp.client_key) holds no PEM key: {e}", key.display())
+            })?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .context("export.otlp.client_certificate and client_key")?
         }
         _ => builder.with_no_client_auth(),
     })
@@ -101,10 +110,20 @@ pub(crate) fn exporter(
     let failures = Failures::default();
     let exporter = match target.protocol {
         Protocol::Grpc => grpc(settings, target, tls)?,
-        Protocol::HttpProtobuf => {
-            http(settings, target, tls, opentelemetry_otlp::Protocol::HttpBinary, failures.clone())?
-        }
-        Protocol::HttpJson => http(settings, target, tls, opentelemetry_otlp::Protocol::HttpJson, failures.clone())?,
+        Protocol::HttpProtobuf => http(
+            settings,
+            target,
+            tls,
+            opentelemetry_otlp::Protocol::HttpBinary,
+            failures.clone(),
+        )?,
+        Protocol::HttpJson => http(
+            settings,
+            target,
+            tls,
+            opentelemetry_otlp::Protocol::HttpJson,
+            failures.clone(),
+        )?,
     };
     Ok((exporter, failures))
 }
@@ -129,7 +148,11 @@ fn connector(tls: ClientConfig, http2_only: bool) -> Connector {
     tcp.set_connect_timeout(Some(CONNECT));
     tcp.set_keepalive(Some(Duration::from_secs(60)));
     let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
-    if http2_only { builder.enable_http2().wrap_connector(tcp) } else { builder.enable_all_versions().wrap_connector(tcp) }
+    if http2_only {
+        builder.enable_http2().wrap_connector(tcp)
+    } else {
+        builder.enable_all_versions().wrap_connector(tcp)
+    }
 }
 
 /// Headers of the settings; they were checked when they were read.
@@ -215,7 +238,9 @@ struct HyperClient {
 #[async_trait]
 impl HttpClient for HyperClient {
     async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        request.headers_mut().insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        request
+            .headers_mut()
+            .insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         for (name, value) in &self.headers {
             request.headers_mut().insert(name, value.clone());
         }
@@ -260,9 +285,19 @@ mod tests {
             format!("{:#}", tls(&settings).unwrap_err()).replace(dir.path().to_str().unwrap(), "DIR")
         };
         let said = [
-            problem(Otlp { certificate: Some(path.clone()), ..Otlp::default() }),
-            problem(Otlp { certificate: Some(dir.path().join("none.pem")), ..Otlp::default() }),
-            problem(Otlp { client_certificate: Some(path.clone()), client_key: Some(path.clone()), ..Otlp::default() }),
+            problem(Otlp {
+                certificate: Some(path.clone()),
+                ..Otlp::default()
+            }),
+            problem(Otlp {
+                certificate: Some(dir.path().join("none.pem")),
+                ..Otlp::default()
+            }),
+            problem(Otlp {
+                client_certificate: Some(path.clone()),
+                client_key: Some(path.clone()),
+                ..Otlp::default()
+            }),
         ];
         insta::assert_snapshot!(said.join("\n"));
     }

@@ -40,7 +40,13 @@ pub(super) async fn run(
     exporter: SpanExporter,
     failures: &Failures,
 ) {
-    let mut worker = Worker { counters, settings, exporter, failures, failing: None };
+    let mut worker = Worker {
+        counters,
+        settings,
+        exporter,
+        failures,
+        failing: None,
+    };
     while let Some(batch) = collect(&mut queue, settings.batch_size, settings.interval.0).await {
         for (process, spans) in convert::by_process(&batch) {
             worker.deliver(process, &spans).await;
@@ -105,13 +111,21 @@ impl Worker<'_> {
         self.counters.exported(count - rejected);
         if rejected > 0 {
             self.counters.dropped(Cause::Rejected, rejected);
-            tracing::warn!(spans = rejected, reason = reason.as_deref(), "the OTLP receiver rejected some spans");
+            tracing::warn!(
+                spans = rejected,
+                reason = reason.as_deref(),
+                "the OTLP receiver rejected some spans"
+            );
         } else if let Some(reason) = reason {
             tracing::warn!(%reason, "the OTLP receiver says");
         }
         if let Some((since, lost)) = self.failing.take() {
             let seconds = since.elapsed().as_secs();
-            tracing::info!(seconds, spans_given_up = lost, "the OTLP receiver takes spans again");
+            tracing::info!(
+                seconds,
+                spans_given_up = lost,
+                "the OTLP receiver takes spans again"
+            );
         }
     }
 
@@ -143,8 +157,15 @@ fn passing(error: &OTelSdkError) -> bool {
     }
     if let Some((_, rest)) = message.split_once("gRPC code: ") {
         let code = rest.split(':').next().unwrap_or(rest).trim();
-        let passing =
-            ["Cancelled", "DeadlineExceeded", "Aborted", "OutOfRange", "Unavailable", "DataLoss", "ResourceExhausted"];
+        let passing = [
+            "Cancelled",
+            "DeadlineExceeded",
+            "Aborted",
+            "OutOfRange",
+            "Unavailable",
+            "DataLoss",
+            "ResourceExhausted",
+        ];
         // a connection that broke comes as `Unknown` with its cause behind it, a receiver's `Unknown` without
         return passing.contains(&code) || (code == "Unknown" && rest.contains(':'));
     }

@@ -2,7 +2,9 @@
 
 use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc};
 
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -52,14 +54,19 @@ async fn serve(
 ) -> io::Result<()> {
     loop {
         let head = head(&mut stream).await?;
-        let length = head.lines().find_map(|l| l.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        let length = head
+            .lines()
+            .find_map(|l| l.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
         let mut body = vec![0; length.unwrap_or(0)];
         stream.read_exact(&mut body).await?;
         let _ = seen.send(head);
         let answer = answers.lock().await.pop_front().unwrap_or(OK);
         match answer {
             Answer::Status(status, headers, body) => {
-                let head = format!("HTTP/1.1 {status} x\r\n{headers}content-length: {}\r\n\r\n", body.len());
+                let head = format!(
+                    "HTTP/1.1 {status} x\r\n{headers}content-length: {}\r\n\r\n",
+                    body.len()
+                );
                 stream.write_all(head.as_bytes()).await?;
                 stream.write_all(&body).await?;
             }
@@ -78,7 +85,10 @@ async fn head(stream: &mut TcpStream) -> io::Result<String> {
 }
 
 fn settings(address: SocketAddr) -> Otlp {
-    let mut otlp = Otlp { batch_size: 4, ..Otlp::default() };
+    let mut otlp = Otlp {
+        batch_size: 4,
+        ..Otlp::default()
+    };
     otlp.endpoint = Some(format!("http://{address}").parse().unwrap());
     otlp.interval = "1ms".parse().unwrap();
     otlp.timeout = "300ms".parse().unwrap();
@@ -88,7 +98,8 @@ fn settings(address: SocketAddr) -> Otlp {
 /// Exports this many spans and tells what became of them.
 async fn export(settings: &Otlp, spans: usize) -> Stats {
     let target = Target::resolve(settings).unwrap();
-    let (exporter, failures) = transport::exporter(settings, &target, transport::tls(settings).unwrap()).unwrap();
+    let (exporter, failures) =
+        transport::exporter(settings, &target, transport::tls(settings).unwrap()).unwrap();
     let (sender, queue) = mpsc::channel(spans);
     for _ in 0..spans {
         sender.try_send(sample::finished("t")).unwrap();
@@ -96,7 +107,9 @@ async fn export(settings: &Otlp, spans: usize) -> Stats {
     drop(sender);
     let counters = Counters::default();
     let limit = Duration::from_secs(30);
-    timeout(limit, run(queue, &counters, settings, exporter, &failures)).await.expect("the worker ends");
+    timeout(limit, run(queue, &counters, settings, exporter, &failures))
+        .await
+        .expect("the worker ends");
     counters.snapshot()
 }
 
@@ -137,7 +150,10 @@ async fn batches_arrive_with_their_headers() {
 async fn json_is_sent_as_json() {
     let (listener, address) = bound().await;
     let mut requests = receiver(listener, vec![]);
-    let settings = Otlp { protocol: Some(Protocol::HttpJson), ..settings(address) };
+    let settings = Otlp {
+        protocol: Some(Protocol::HttpJson),
+        ..settings(address)
+    };
     assert_eq!(export(&settings, 1).await.exported, 1);
     assert!(requests.recv().await.unwrap().contains("application/json"));
 }
@@ -184,9 +200,17 @@ async fn patience_ends() {
     let (listener, address) = bound().await;
     drop(listener);
     for protocol in [Protocol::HttpProtobuf, Protocol::Grpc] {
-        let settings = Otlp { protocol: Some(protocol), retry_for: "1ms".parse().unwrap(), ..settings(address) };
+        let settings = Otlp {
+            protocol: Some(protocol),
+            retry_for: "1ms".parse().unwrap(),
+            ..settings(address)
+        };
         let stats = export(&settings, 4).await;
-        assert_eq!((stats.exported, dropped(&stats)), (0, vec![(Cause::Exhausted, 4)]), "{protocol}");
+        assert_eq!(
+            (stats.exported, dropped(&stats)),
+            (0, vec![(Cause::Exhausted, 4)]),
+            "{protocol}"
+        );
     }
 }
 
@@ -194,11 +218,19 @@ async fn patience_ends() {
 async fn rejected_spans_are_counted() {
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(RejectedSpans));
     let (listener, address) = bound().await;
-    let partial = ExportTracePartialSuccess { rejected_spans: 3, error_message: "too old".into() };
-    let response = ExportTraceServiceResponse { partial_success: Some(partial) };
+    let partial = ExportTracePartialSuccess {
+        rejected_spans: 3,
+        error_message: "too old".into(),
+    };
+    let response = ExportTraceServiceResponse {
+        partial_success: Some(partial),
+    };
     let json = serde_json::to_vec(&response).unwrap();
     let _requests = receiver(listener, vec![Answer::Status(200, "", json)]);
-    let settings = Otlp { protocol: Some(Protocol::HttpJson), ..settings(address) };
+    let settings = Otlp {
+        protocol: Some(Protocol::HttpJson),
+        ..settings(address)
+    };
     let stats = export(&settings, 4).await;
     assert_eq!((stats.exported, dropped(&stats)), (1, vec![(Cause::Rejected, 3)]));
 }
@@ -212,15 +244,34 @@ fn failures_are_told_apart() {
         ("HTTP export failed with status code: 500", false),
         ("HTTP export failed with status code: 404", false),
         ("HTTP export failed: network error", true),
-        ("TonicTracesClient export failed with gRPC code: Unavailable: transport error", true),
-        ("TonicTracesClient export failed with gRPC code: ResourceExhausted", true),
-        ("TonicTracesClient export failed with gRPC code: Unknown: transport error: broken pipe", true),
+        (
+            "TonicTracesClient export failed with gRPC code: Unavailable: transport error",
+            true,
+        ),
+        (
+            "TonicTracesClient export failed with gRPC code: ResourceExhausted",
+            true,
+        ),
+        (
+            "TonicTracesClient export failed with gRPC code: Unknown: transport error: broken pipe",
+            true,
+        ),
         ("TonicTracesClient export failed with gRPC code: Unknown", false),
-        ("TonicTracesClient export failed with gRPC code: InvalidArgument", false),
-        ("TonicTracesClient export failed with gRPC code: Unauthenticated", false),
+        (
+            "TonicTracesClient export failed with gRPC code: InvalidArgument",
+            false,
+        ),
+        (
+            "TonicTracesClient export failed with gRPC code: Unauthenticated",
+            false,
+        ),
         ("anything else", false),
     ] {
-        assert_eq!(passing(&OTelSdkError::InternalFailure(message.into())), expected, "{message}");
+        assert_eq!(
+            passing(&OTelSdkError::InternalFailure(message.into())),
+            expected,
+            "{message}"
+        );
     }
     assert!(passing(&OTelSdkError::Timeout(Duration::ZERO)));
 }
