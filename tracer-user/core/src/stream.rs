@@ -52,6 +52,9 @@ pub const MAX_MESSAGES: usize = 64 * 1024;
 /// Most bytes kept while a frame's start is searched for.
 pub const SEARCH_WINDOW: usize = 64 * 1024;
 
+/// Events that an idle stream keeps room for.
+const IDLE_EVENTS: usize = 4;
+
 /// What came out of a stream.
 #[derive(Clone, PartialEq, Debug)]
 #[expect(
@@ -136,7 +139,8 @@ impl Default for Stream {
 }
 
 impl Stream {
-    /// A stream that starts where its first range starts, supposedly with a frame.
+    /// A stream that starts where its first range starts, supposedly with a frame. What comes later but stands
+    /// before it is dropped and counted as repeated.
     pub fn new() -> Stream {
         Stream {
             order: Order::new(None),
@@ -164,7 +168,12 @@ impl Stream {
 
     /// What came out next.
     pub fn poll(&mut self) -> Option<Event> {
-        self.machine.events.pop_front()
+        let event = self.machine.events.pop_front();
+        if event.is_none() {
+            // one range with hundreds of frames must not hold their memory for the connection's life
+            self.machine.events.shrink_to(IDLE_EVENTS);
+        }
+        event
     }
 
     /// When [`Stream::expire`] has something to do.

@@ -228,7 +228,7 @@ proptest! {
 
     #[test]
     fn random_ranges_do_not_panic(
-        ranges in vec((0u64..4000, 0u32..600, vec(prop_oneof![Just(0), Just(1), any::<u8>()], 0..300)), 0..60),
+        ranges in vec((0u64..4000, 0u32..600, vec(prop_oneof![Just(0), Just(1), any::<u8>()], 0..120)), 0..40),
         start in any::<Option<u64>>(),
     ) {
         let mut stream = start.map_or_else(Stream::new, Stream::starting_at);

@@ -39,7 +39,7 @@ fn fields(frame: &Frame, expected: &[(&str, &str)]) {
 }
 
 fn properties(frame: &Frame) -> Vec<(String, String)> {
-    let properties = frame.header.properties().unwrap();
+    let properties = frame.header.properties().unwrap_or_default();
     properties.iter().map(|(k, v)| (k.into(), v.into())).collect()
 }
 

@@ -10,11 +10,12 @@ use tracer_core::{
 /// The bytes of a vector of the specification (§7).
 pub(crate) fn vector(n: u32) -> Vec<u8> {
     let path = format!("{}/tests/vectors/t{n:02}.hex", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap();
+    let text = std::fs::read_to_string(&path).expect("a vector");
     let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let digit = |d: u8| char::from(d).to_digit(16).expect("a hex digit") as u8;
     digits
         .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .map(|pair| digit(pair[0]) << 4 | digit(pair[1]))
         .collect()
 }
 
@@ -25,7 +26,7 @@ pub(crate) fn frame_vectors() -> Vec<Vec<u8>> {
 
 /// A frame with a JSON header.
 pub(crate) fn json_frame(code: i32, opaque: i32, flag: i32, fields: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let quote = |s: &str| serde_json::to_string(s).unwrap();
+    let quote = |s: &str| serde_json::Value::from(s).to_string();
     let fields: Vec<String> = fields
         .iter()
         .map(|(k, v)| format!("{}:{}", quote(k), quote(v)))
