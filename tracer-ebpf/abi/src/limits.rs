@@ -2,8 +2,10 @@
 
 /// Payload bytes in one record. A longer piece becomes several records.
 pub const CHUNK: usize = 8 * 1024;
-/// Default size of the ring buffer in bytes (a power of two); user space may choose another at load.
-pub const RING_BYTES: usize = 16 << 20;
+/// Default size of the ring buffer in bytes (a power of two); user space may choose another at load. Without message
+/// bodies a message costs it some 1.3 KB at a client that sends and consumes, so this rides out 200 ms at 30,000
+/// messages a second. It is mapped twice and counts twice in the resident size.
+pub const RING_BYTES: usize = 8 << 20;
 /// Bytes of a direction that are kept until the connection is judged.
 pub const PREFIX: usize = 32;
 /// Most pieces (copied, skipped, looked at) of one system call: a frame of the largest size, 16 MiB, of messages

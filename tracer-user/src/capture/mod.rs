@@ -93,6 +93,8 @@ impl Capture {
         let counters = PerCpuArray::try_from(counters).map_err(|_| CaptureError::Map("COUNTERS"))?;
         let kernel_log = if config.kernel_log { aya_log::EbpfLogger::init(&mut ebpf).ok() } else { None };
         let hooks = programs::attach_socktrace(&mut ebpf, &btf)?;
+        drop(btf);
+        give_back_memory();
         Ok(Capture { ebpf, hooks, ring, counters, processes, kernel_log, quiet: 0, more: false })
     }
 
@@ -222,4 +224,13 @@ fn denied(error: &aya::EbpfError) -> Option<String> {
 
 fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, CaptureError> {
     ebpf.take_map(name).ok_or(CaptureError::Map(name))
+}
+
+/// Gives the memory that parsing the kernel's types took back to the system: more than what the daemon needs when idle.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes no pointer, and may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
