@@ -372,6 +372,22 @@ fn a_search_is_not_fooled_by_one_frame_in_a_body() {
 }
 
 #[test]
+fn a_search_passes_over_what_only_looks_like_a_frame() {
+    // envelopes of long frames, and headers that do not parse or never end, before a frame
+    for lookalike in [
+        &b"\0\0\x40\0\0\0\0\x30{\"code\": no header, and some more bytes of text to fill it"[..],
+        b"\0\0\x40\0\0\0\x20\0{\"code\":1,\"opaque\":1,\"flag\":0}",
+        b"\0\0\x40\0\x01\0\0\x1f\0\x0a\0\x01\xdf\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\x0a\0\x09k\0\0\0\0xyz and more",
+    ] {
+        let bytes = [lookalike, &send(1, &[b'x'; 9000]), &send(2, b"x")].concat();
+        let mut run = Run::new();
+        run.push_range(0, 10, &[]).push(10, &bytes).flush();
+        assert_eq!(run.opaques(), [1, 2], "{}", lookalike.escape_ascii());
+        assert_eq!(run.gaps, [gap(0, 10 + lookalike.len(), Cause::Unsynchronised)]);
+    }
+}
+
+#[test]
 fn a_found_frame_waits_for_a_contradiction() {
     let bytes = send(1, b"x");
     let mut run = Run::new();
