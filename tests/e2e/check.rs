@@ -134,7 +134,8 @@ pub(crate) fn failed_send(span: &Span, sent: &Sent, error_type: &str) -> Result<
 /// The `send` span of a batch, and the `create` spans of its messages.
 pub(crate) fn batch(span: &Span, creates: &[&Span], sent: &[&Sent], sender: &Sender<'_>) -> Result<()> {
     let check = || -> Result<()> {
-        same!(span, "kind", span.kind, kind::PRODUCER);
+        // The messages' own `create` spans are the producers.
+        same!(span, "kind", span.kind, kind::CLIENT);
         same!(
             span,
             "count",
@@ -161,12 +162,11 @@ pub(crate) fn batch(span: &Span, creates: &[&Span], sent: &[&Sent], sender: &Sen
         }
         Ok(())
     };
-    check().with_context(|| format!("batch of {sent:?}"))
+    check().with_context(|| format!("batch of {} that begins with {:?}", sent.len(), sent.first()))
 }
 
-/// A `process` span.
-pub(crate) fn process(span: &Span, consumed: &Consumed, library: Library, pid: u32) -> Result<()> {
-    let key = &consumed.msg_id;
+/// A `process` span of the message that its producer knows as `key`.
+pub(crate) fn process(span: &Span, consumed: &Consumed, key: &str, library: Library, pid: u32) -> Result<()> {
     let check = || -> Result<()> {
         same!(span, "name", &span.name, &format!("process {}", consumed.topic));
         same!(span, "kind", span.kind, kind::CONSUMER);
@@ -177,7 +177,7 @@ pub(crate) fn process(span: &Span, consumed: &Consumed, library: Library, pid: u
             "no link to the send in {span:#?}"
         );
         ensure!(span.span_id != span.parent_span_id, "its own parent: {span:#?}");
-        same!(span, "message id", span.message_id(), key.as_str());
+        same!(span, "message id", span.message_id(), key);
         same!(
             span,
             "operation type",

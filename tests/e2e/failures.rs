@@ -4,7 +4,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use testbed::{Mode, Send, Span, client::Library};
+use testbed::{Mode, Send, Span, artifacts::CLIENT_VERSIONS, client::Library};
 
 use crate::{
     Case, check,
@@ -18,17 +18,27 @@ const CORRELATE_TIMEOUT: (&str, &str) = ("RMQTRACE_CORRELATE_TIMEOUT", "2s");
 pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
     let cases: &[Case] = &[
         ("a send that the broker never answers", unanswered),
+        ("a send whose client closes the connection", client_gives_up),
         ("a send whose client dies before the answer", connection_closed),
     ];
     crate::cases(world, "failures", cases)
 }
 
 fn unanswered(world: &World) -> Result<()> {
+    // This client keeps the connection when it gives up.
+    give_up(world, Library::Go, "timeout")
+}
+
+fn client_gives_up(world: &World) -> Result<()> {
+    // This one closes it.
+    give_up(world, Library::Java(CLIENT_VERSIONS[0]), "connection_closed")
+}
+
+fn give_up(world: &World, library: Library, error_type: &str) -> Result<()> {
     let server = world.server(NEWEST)?;
     let mut scene = Scene::start_with(world, "unanswered", &[], &[CORRELATE_TIMEOUT])?;
     let topic = world.topic(server, "unanswered")?;
-    // This library keeps the connection after a time-out.
-    let mut client = world.client(Library::Java("4.9.8"), server, "producer")?;
+    let mut client = world.client(library, server, "producer")?;
     client.producer("unanswered")?;
     client.send(Send::new("unanswered", &topic, Mode::Sync, 1))?;
     {
@@ -49,7 +59,7 @@ fn unanswered(world: &World) -> Result<()> {
         .filter(|span| span.message_id() == failed[0].msg_id)
         .collect();
     ensure!(spans.len() == 1, "{spans:#?}");
-    check::failed_send(&spans[0], &failed[0], "timeout")
+    check::failed_send(&spans[0], &failed[0], error_type)
 }
 
 fn connection_closed(world: &World) -> Result<()> {

@@ -101,7 +101,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
             let (world, shared) = (Arc::clone(world), Arc::clone(&shared));
             trial(format!("filters: {}", filter.name), move || {
                 let shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                let results = shared.get_or_init(|| traffic(&world).map_err(|error| format!("{error:?}")));
+                let results = shared.get_or_init(|| traffic(&world).map_err(|error| format!("{error:#}")));
                 let (seen, count) = results
                     .as_ref()
                     .map_err(|error| anyhow!("{error}"))?

@@ -23,7 +23,7 @@ use crate::world::World;
 
 /// A named test.
 fn trial(name: impl Into<String>, test: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> Trial {
-    Trial::test(name, move || test().map_err(|error| format!("{error:?}").into()))
+    Trial::test(name, move || test().map_err(|error| format!("{error:#}").into()))
 }
 
 /// A test that needs nothing but the world.

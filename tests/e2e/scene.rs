@@ -51,6 +51,8 @@ impl Scene {
         } = self;
         let (status, log) = tracer.stop()?;
         ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
+        // The collector writes what it still holds when it ends.
+        collector.pause();
         Ok((collector.spans()?.to_vec(), log))
     }
 }

@@ -52,7 +52,7 @@ impl World {
             .ok_or_else(|| anyhow!("no server {version}"))?;
         self.servers[index]
             .get_or_init(|| {
-                Server::start(&self.artifacts, version, dir).map_err(|error| format!("{error:?}"))
+                Server::start(&self.artifacts, version, dir).map_err(|error| format!("{error:#}"))
             })
             .as_ref()
             .map_err(|error| anyhow!("server {version}: {error}"))

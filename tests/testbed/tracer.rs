@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What rmqtrace logs when it captures.
-const READY_LINE: &str = "ready";
+const READY_LINE: &str = " ready";
 
 /// A running daemon; dropping it stops it.
 #[derive(Debug)]
