@@ -126,7 +126,8 @@ fn a_span_has_its_process_and_wall_clock_times() {
     assert_eq!((&*finished.span.topic, finished.span.process.0), ("a", pid));
     let slack = Duration::from_millis(5);
     assert!(
-        before - slack <= finished.start.into() && std::time::SystemTime::from(finished.end) <= after + slack
+        before - slack <= std::time::SystemTime::from(finished.start)
+            && std::time::SystemTime::from(finished.end) <= after + slack
     );
     assert_eq!(world.pipeline.totals().messages_sent, 1);
 }

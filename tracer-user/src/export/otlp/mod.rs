@@ -7,6 +7,8 @@
 
 mod partial;
 mod target;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod worker;
 

@@ -155,7 +155,7 @@ fn connector(tls: ClientConfig, http2_only: bool) -> Connector {
     }
 }
 
-/// Headers of the settings; they were checked when they were read.
+/// Headers of every request. Those of the settings were checked when they were read, and win.
 fn headers(settings: &Otlp) -> HeaderMap {
     let pair = |(name, value): (&String, &String)| {
         let name = HeaderName::try_from(name).ok()?;
@@ -163,7 +163,10 @@ fn headers(settings: &Otlp) -> HeaderMap {
         value.set_sensitive(true);
         Some((name, value))
     };
-    settings.headers.iter().filter_map(pair).collect()
+    let user_agent = (http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    std::iter::once(user_agent)
+        .chain(settings.headers.iter().filter_map(pair))
+        .collect()
 }
 
 fn grpc(settings: &Otlp, target: &Target, tls: ClientConfig) -> anyhow::Result<SpanExporter> {
@@ -238,9 +241,6 @@ struct HyperClient {
 #[async_trait]
 impl HttpClient for HyperClient {
     async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        request
-            .headers_mut()
-            .insert(http::header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         for (name, value) in &self.headers {
             request.headers_mut().insert(name, value.clone());
         }

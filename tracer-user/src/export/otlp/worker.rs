@@ -147,7 +147,8 @@ fn reason(error: &OTelSdkError) -> String {
 }
 
 /// Whether the receiver may take the same batch later (OTLP's retryable failures). The exporter keeps the status only
-/// in its message: `… with status code: 503`, `… network error`, `… gRPC code: Unavailable`.
+/// in its message: `… with status code: 503`, `… network error`, `… gRPC code: Unavailable`. Whether a
+/// `ResourceExhausted` came with leave to try again is not among that; the exporter's own retries have used it then.
 fn passing(error: &OTelSdkError) -> bool {
     let OTelSdkError::InternalFailure(message) = error else {
         return matches!(error, OTelSdkError::Timeout(_));
@@ -164,7 +165,6 @@ fn passing(error: &OTelSdkError) -> bool {
             "OutOfRange",
             "Unavailable",
             "DataLoss",
-            "ResourceExhausted",
         ];
         // a connection that broke comes as `Unknown` with its cause behind it, a receiver's `Unknown` without
         return passing.contains(&code) || (code == "Unknown" && rest.contains(':'));
@@ -179,5 +179,47 @@ fn jittered(wait: Duration) -> Duration {
 }
 
 #[cfg(test)]
-#[path = "worker_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    /// The exporter's messages, and whether the failure passes.
+    #[test]
+    fn failures_are_told_apart() {
+        for (message, expected) in [
+            ("HTTP export failed with status code: 503", true),
+            ("HTTP export failed with status code: 429", true),
+            ("HTTP export failed with status code: 500", false),
+            ("HTTP export failed with status code: 404", false),
+            ("HTTP export failed: network error", true),
+            (
+                "TonicTracesClient export failed with gRPC code: Unavailable: transport error",
+                true,
+            ),
+            (
+                "TonicTracesClient export failed with gRPC code: ResourceExhausted",
+                false,
+            ),
+            (
+                "TonicTracesClient export failed with gRPC code: Unknown: transport error: broken pipe",
+                true,
+            ),
+            ("TonicTracesClient export failed with gRPC code: Unknown", false),
+            (
+                "TonicTracesClient export failed with gRPC code: InvalidArgument",
+                false,
+            ),
+            (
+                "TonicTracesClient export failed with gRPC code: Unauthenticated",
+                false,
+            ),
+            ("anything else", false),
+        ] {
+            assert_eq!(
+                passing(&OTelSdkError::InternalFailure(message.into())),
+                expected,
+                "{message}"
+            );
+        }
+        assert!(passing(&OTelSdkError::Timeout(Duration::ZERO)));
+    }
+}
