@@ -49,7 +49,6 @@ impl Default for Config {
 
 /// What comes out.
 #[derive(Clone, PartialEq, Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all outputs are spans; a box would cost each of them an allocation")]
 pub enum Output {
     /// A finished span.
     Span(Span),
@@ -119,7 +118,10 @@ impl Engine {
 
     /// When [`Engine::handle_timeout`] has something to do next. It may turn out to be nothing.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        [self.timers.next(), self.lifecycle.poll_timeout()].into_iter().flatten().min()
+        [self.timers.next(), self.lifecycle.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next thing that came out.
@@ -171,7 +173,10 @@ impl Engine {
 
     fn insert(&mut self, id: ConnectionId, connection: Connection) {
         if self.connections.len() >= limits::CONNECTIONS {
-            let idle = self.connections.iter().min_by_key(|(_, connection)| connection.active);
+            let idle = self
+                .connections
+                .iter()
+                .min_by_key(|(_, connection)| connection.active);
             if let Some(idle) = idle.map(|(id, _)| *id) {
                 self.lifecycle.sink.totals.evicted_connections += 1;
                 self.forget(idle, connection.active);

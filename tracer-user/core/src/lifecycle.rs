@@ -76,7 +76,12 @@ pub(crate) struct Lifecycle {
 
 impl Lifecycle {
     pub(crate) fn new(sink: Sink) -> Lifecycle {
-        Lifecycle { sink, attempts: Attempts::new(), groups: Groups::new(), servers: BTreeSet::new() }
+        Lifecycle {
+            sink,
+            attempts: Attempts::new(),
+            groups: Groups::new(),
+            servers: BTreeSet::new(),
+        }
     }
 
     /// Takes in a client's request.
@@ -93,6 +98,7 @@ impl Lifecycle {
                     return Pending::Pull(Box::new(pull));
                 }
             }
+            RequestCode::QUERY_CONSUMER_OFFSET => self.query_offset(peer, frame),
             RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(peer, frame),
             RequestCode::CONSUMER_SEND_MSG_BACK => self.send_back(peer, frame),
             RequestCode::HEART_BEAT => self.sink.totals.heartbeats += 1,
@@ -104,12 +110,19 @@ impl Lifecycle {
     fn send(&mut self, peer: &Arc<Peer>, frame: &Frame, passes_on: bool) -> Pending {
         let topic = send::topic(&frame.header);
         if let Some(group) = topic.as_deref().and_then(names::retry_group) {
-            self.sent_to_retry(peer, group, &send::properties(&frame.header), frame);
+            self.sent_to_retry(peer, group, &frame.header.properties().unwrap_or_default(), frame);
             return Pending::Other;
         }
         let forwarded = passes_on || peer.mirrored;
         let attempt = Attempt::read(peer, frame, forwarded, &mut self.sink, &mut self.attempts);
         attempt.map_or(Pending::Other, |attempt| Pending::Send(Box::new(attempt)))
+    }
+
+    /// Takes in a request of the server's to the client.
+    pub(crate) fn server_request(&mut self, peer: &Peer, frame: &Frame) {
+        if frame.header.request_code() == RequestCode::RESET_CONSUMER_CLIENT_OFFSET {
+            self.reset(peer, &frame.header);
+        }
     }
 
     /// Takes in the answer to a request.
@@ -134,13 +147,17 @@ impl Lifecycle {
 
     /// Gives up waiting for the answer to a request, at `end`.
     pub(crate) fn unanswered(&mut self, pending: Pending, why: Unanswered, end: Timestamp) {
-        if let Pending::Send(attempt) = pending {
-            let outcome = match why {
-                Unanswered::TimedOut => Outcome::TimedOut,
-                Unanswered::Closed => Outcome::Closed,
-                Unanswered::Unknown => Outcome::Unknown,
-            };
-            attempt.finish(outcome, end, &mut self.sink, &mut self.attempts);
+        match pending {
+            Pending::Send(attempt) => {
+                let outcome = match why {
+                    Unanswered::TimedOut => Outcome::TimedOut,
+                    Unanswered::Closed => Outcome::Closed,
+                    Unanswered::Unknown => Outcome::Unknown,
+                };
+                attempt.finish(outcome, end, &mut self.sink, &mut self.attempts);
+            }
+            Pending::Pull(pull) => self.pull_unanswered(&pull),
+            Pending::Other => {}
         }
     }
 
@@ -176,7 +193,8 @@ impl Lifecycle {
 
     /// A connection closed at `now`.
     pub(crate) fn closed(&mut self, process: ProcessId, connection: ConnectionId, now: Timestamp) {
-        self.groups.closed(process, connection, now.plus(self.sink.config.reconnect_grace));
+        self.groups
+            .closed(process, connection, now.plus(self.sink.config.reconnect_grace));
     }
 
     /// A process ended, or runs another program.

@@ -1,6 +1,6 @@
 //! One connection's state, and what becomes of its frames.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use tracer_abi::{Direction, Role};
 
@@ -25,6 +25,8 @@ pub(crate) struct Connection {
     /// When it was last heard of.
     pub(crate) active: Timestamp,
     peer: Arc<Peer>,
+    /// The process's own address.
+    local: Option<SocketAddr>,
     /// Which end the traced process is, once known.
     side: Option<Side>,
     sent: Half,
@@ -62,6 +64,7 @@ impl Connection {
             open.remote
         });
         peer.mirrored = side == Some(Side::Server);
+        connection.local = Some(open.local);
         connection.side = side;
         connection
     }
@@ -96,6 +99,7 @@ impl Connection {
             armed: None,
             active: now,
             peer: Arc::new(peer),
+            local: None,
             side: None,
             sent: half(),
             received: half(),
@@ -204,7 +208,7 @@ impl Connection {
             self.side = side_by_frame(direction, &frame);
             if self.side == Some(Side::Server) {
                 let peer = Arc::make_mut(&mut self.peer);
-                (peer.server, peer.mirrored) = (None, true);
+                (peer.server, peer.mirrored) = (self.local, true);
             }
         }
         let from_client = self.side.is_some_and(|side| side.requests() == direction);
@@ -233,6 +237,7 @@ impl Connection {
         let pending = if from_client {
             self.client_request(direction, &frame, lifecycle)
         } else {
+            lifecycle.server_request(&self.peer, &frame);
             Pending::Other
         };
         if frame.header.is_one_way() {

@@ -32,6 +32,10 @@ pub(crate) struct Source {
     pub(crate) namespace: Option<Arc<str>>,
     /// Whether the group is known to broadcast, or to share.
     pub(crate) broadcasting: Option<bool>,
+    /// When the last byte of the answer was read, or later where that byte was lost.
+    pub(crate) delivered: Timestamp,
+    /// When the messages were surely not with the application yet.
+    pub(crate) unfinished: Timestamp,
     /// Bytes of the exchange were lost.
     pub(crate) incomplete: bool,
 }
@@ -40,7 +44,7 @@ pub(crate) struct Source {
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub(crate) message: StoredMessage,
-    /// When the last byte of the answer was read.
+    /// When it was delivered.
     pub(crate) start: Timestamp,
     /// Until when it was surely unfinished.
     pub(crate) unfinished: Timestamp,
@@ -68,10 +72,9 @@ pub(crate) enum Evidence {
 }
 
 impl Delivery {
-    /// A message delivered at `start`.
+    /// A message of an answer.
     pub(crate) fn new(
         mut message: StoredMessage,
-        start: Timestamp,
         source: &Arc<Source>,
         sink: &mut Sink,
         failed: &mut Failed,
@@ -105,11 +108,12 @@ impl Delivery {
             _ => None,
         };
         let topic = sink.name(&name.topic());
+        let (start, unfinished) = (source.delivered, source.unfinished);
         let source = source.clone();
         Delivery {
             message,
             start,
-            unfinished: start,
+            unfinished,
             topic,
             namespace,
             key,

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     engine::{limits, timers::Timers},
+    exchange::Peer,
     model::{ProcessId, Timestamp},
     record::ConnectionId,
     wire::heartbeat::Consumer,
@@ -149,11 +150,11 @@ impl Groups {
         &mut self,
         key: &GroupKey,
         queue: &QueueKey,
-        connection: ConnectionId,
-        server: Option<SocketAddr>,
+        peer: &Peer,
         now: Timestamp,
         sink: &mut Sink,
     ) -> &mut Queue {
+        let (connection, server) = (peer.connection, peer.server);
         let exists = self
             .groups
             .get(key)
@@ -171,6 +172,50 @@ impl Groups {
             .or_insert_with(|| Queue::new(connection, server, now));
         (queue.connection, queue.server, queue.active, queue.gone) = (connection, server, now, None);
         queue
+    }
+
+    /// A pull of a queue, new if need be, asks for what stands at `offset`.
+    pub(crate) fn pulled(
+        &mut self,
+        key: &GroupKey,
+        queue: &QueueKey,
+        peer: &Peer,
+        offset: i64,
+        now: Timestamp,
+        sink: &mut Sink,
+    ) {
+        let superseded = self.queue(key, queue, peer, now, sink).pulled(offset);
+        for delivery in superseded.into_values() {
+            self.deliveries -= 1;
+            delivery.finish(Evidence::None, sink, &mut self.failed);
+        }
+    }
+
+    /// A queue that is already known.
+    pub(crate) fn known_queue(&mut self, key: &GroupKey, queue: &QueueKey) -> Option<&mut Queue> {
+        self.groups.get_mut(key)?.queues.get_mut(queue)
+    }
+
+    /// The queue that a request means which does not pull it.
+    pub(crate) fn find_queue(
+        &mut self,
+        key: &GroupKey,
+        queue: &QueueKey,
+        server: Option<SocketAddr>,
+    ) -> Option<&mut Queue> {
+        self.groups.get_mut(key)?.find(queue, server)
+    }
+
+    /// The group's client was told to reset its offsets of a topic.
+    pub(crate) fn reset(&mut self, key: &GroupKey, topic: &str) {
+        let Some(group) = self.groups.get_mut(key) else {
+            return;
+        };
+        let of_topic = group
+            .queues
+            .iter_mut()
+            .filter(|(queue, _)| *queue.topic == *topic);
+        of_topic.for_each(|(_, queue)| queue.reset());
     }
 
     /// Takes in a delivered message of a queue, which may end an earlier delivery of it.

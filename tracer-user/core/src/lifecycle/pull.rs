@@ -41,16 +41,14 @@ impl Lifecycle {
         if is_internal(Name::parse(&queue.topic).bare) {
             return None;
         }
-        let own = header.field("nsd").is_some_and(|flag| flag == "true");
+        let own = header.bool("nsd") == Some(true);
         let namespace = header
             .field("ns")
             .filter(|_| own)
             .map(|namespace| self.sink.name(&namespace));
         if self.groups.known(&group).and_then(|group| group.broadcasting) != Some(true) {
             let sink = &mut self.sink;
-            self.groups
-                .queue(&group, &queue, peer.connection, peer.server, frame.end, sink)
-                .pulled(offset);
+            self.groups.pulled(&group, &queue, peer, offset, frame.end, sink);
             if header.int("sysFlag").unwrap_or(0) & COMMITS != 0
                 && let Some(offset) = header.int("commitOffset")
             {
@@ -91,14 +89,8 @@ impl Lifecycle {
             return;
         };
         self.sink.totals.adopted_answers += 1;
-        self.groups.queue(
-            &group,
-            &queue,
-            peer.connection,
-            peer.server,
-            answer.end,
-            &mut self.sink,
-        );
+        self.groups
+            .queue(&group, &queue, peer, answer.end, &mut self.sink);
         self.pull_answered(
             Pull {
                 peer: peer.clone(),
@@ -112,31 +104,30 @@ impl Lifecycle {
 
     /// Takes in the answer to a pull.
     pub(super) fn pull_answered(&mut self, pull: Pull, answer: Frame) {
-        // SUCCESS brings messages; the next two move on without any. PULL_OFFSET_MOVED corrects the position:
-        // nothing between was delivered, so the pull that follows must look like the jump that it is.
-        if !matches!(
-            answer.header.response_code(),
-            ResponseCode::SUCCESS | ResponseCode::PULL_NOT_FOUND | ResponseCode::PULL_RETRY_IMMEDIATELY
-        ) {
-            return;
-        }
+        let code = answer.header.response_code();
         let Pull {
             peer,
             group: key,
             queue,
             namespace,
         } = pull;
-        let group = self.groups.known(&key);
-        let broadcasting = group.and_then(|group| group.broadcasting);
-        let next = answer.header.int("nextBeginOffset");
-        if let Some(next) = next
-            && group.is_some()
-            && broadcasting != Some(true)
-        {
-            let sink = &mut self.sink;
-            self.groups
-                .queue(&key, &queue, peer.connection, peer.server, answer.end, sink)
-                .answered(next, answer.end);
+        let broadcasting = self.groups.known(&key).and_then(|group| group.broadcasting);
+        if let Some(queue) = self.groups.known_queue(&key, &queue) {
+            match code {
+                ResponseCode::SUCCESS
+                | ResponseCode::PULL_NOT_FOUND
+                | ResponseCode::PULL_RETRY_IMMEDIATELY => {
+                    queue.answered(answer.header.int("nextBeginOffset"), answer.end);
+                }
+                ResponseCode::PULL_OFFSET_MOVED => {
+                    queue.unanswered();
+                    queue.moved();
+                }
+                _ => queue.unanswered(),
+            }
+        }
+        if code != ResponseCode::SUCCESS {
+            return;
         }
         let Body::Messages(messages) = answer.body else {
             return;
@@ -150,6 +141,12 @@ impl Lifecycle {
             peer,
             namespace,
             broadcasting,
+            delivered: answer.end,
+            unfinished: if answer.incomplete {
+                answer.start
+            } else {
+                answer.end
+            },
             incomplete: answer.incomplete,
         });
         for message in messages {
@@ -160,7 +157,7 @@ impl Lifecycle {
                 self.sink.totals.messages_filtered += 1;
                 continue;
             }
-            let delivery = Delivery::new(message, answer.end, &source, &mut self.sink, self.groups.failed());
+            let delivery = Delivery::new(message, &source, &mut self.sink, self.groups.failed());
             if broadcasting == Some(true) {
                 self.groups.end_at_once(delivery, &mut self.sink);
             } else {
@@ -188,6 +185,8 @@ impl Lifecycle {
             broker_name: None,
             namespace: None,
             broadcasting: None,
+            delivered: answer.end,
+            unfinished: answer.end,
             incomplete: true,
         });
         for message in messages {
@@ -195,8 +194,33 @@ impl Lifecycle {
                 continue;
             }
             self.sink.totals.messages_delivered += 1;
-            let delivery = Delivery::new(message, answer.end, &source, &mut self.sink, self.groups.failed());
+            let delivery = Delivery::new(message, &source, &mut self.sink, self.groups.failed());
             self.groups.end_at_once(delivery, &mut self.sink);
+        }
+    }
+
+    /// Gives up waiting for the answer to a pull.
+    pub(super) fn pull_unanswered(&mut self, pull: &Pull) {
+        if let Some(queue) = self.groups.known_queue(&pull.group, &pull.queue) {
+            queue.unanswered();
+        }
+    }
+
+    /// Takes in RESET_CONSUMER_CLIENT_OFFSET, from the broker.
+    pub(super) fn reset(&mut self, peer: &Peer, header: &Header) {
+        if let (Some(group), Some(topic)) = (header.field("group"), header.field("topic")) {
+            let key = (peer.process, self.sink.name(&group));
+            self.sink.totals.offset_resets += 1;
+            self.groups.reset(&key, &topic);
+        }
+    }
+
+    /// Takes in QUERY_CONSUMER_OFFSET.
+    pub(super) fn query_offset(&mut self, peer: &Peer, frame: &Frame) {
+        if let Some((group, queue)) = self.queue_of(peer, &frame.header)
+            && let Some(queue) = self.groups.find_queue(&group, &queue, peer.server)
+        {
+            queue.moved();
         }
     }
 

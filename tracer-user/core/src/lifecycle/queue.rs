@@ -17,10 +17,13 @@
 //!   interruption: up to the *horizon*, the highest position that an answer to this process named. A commit
 //!   beyond it, or one below the commit before it in the same kind of frame, strands what is open: from then on
 //!   only a send-back can still prove the end of these deliveries.
-//! - **Interruptions.** A pull that does not continue where the last answer ended shows that the queue was
-//!   reset or reassigned, or that an answer was lost. Backwards strands what is open. Forwards leaves it
-//!   provable up to the old horizon: the value that a reset commits is the new position or more, and a value
-//!   below can only come from ordinary progress. The first commit beyond the old horizon strands the rest.
+//! - **Interruptions.** A pull that does not continue where the last answer ended, one that is issued while
+//!   another waits, an answer that corrects the position, and a question for the committed offset (code 14,
+//!   which a client asks when it is assigned a queue) show that the queue was reset or reassigned, or that an
+//!   answer was lost. Backwards ends what will be delivered anew and strands the rest. Otherwise what is open
+//!   stays provable up to the old horizon and below the new position: the value that a reset commits is the new
+//!   position or more, and a value below can only come from ordinary progress. The first commit beyond strands
+//!   the rest. A client that is told to reset (code 220) drops what it has at once.
 
 use std::{collections::BTreeMap, mem, net::SocketAddr};
 
@@ -75,17 +78,21 @@ pub(crate) struct Queue {
     /// Highest position named to this process without interruption.
     horizon: Option<i64>,
     interruption: Option<Interruption>,
+    /// A pull waits for its answer.
+    waiting: bool,
+    /// The client starts with the queue anew.
+    moved: bool,
     /// When the last answer was read.
     answered: Option<Timestamp>,
     last_pull: Option<Commit>,
     last_update: Option<Commit>,
 }
 
-/// A jump forwards in the pulls.
+/// A break in the sequence of the pulls that did not go backwards.
 #[derive(Clone, Copy, Debug)]
 struct Interruption {
-    /// The horizon before it.
-    horizon: i64,
+    /// The last commit that still proves something about what was delivered before it.
+    limit: i64,
     /// Where pulling went on.
     resumed: i64,
 }
@@ -102,38 +109,54 @@ impl Queue {
             next: None,
             horizon: None,
             interruption: None,
+            waiting: false,
+            moved: false,
             answered: None,
             last_pull: None,
             last_update: None,
         }
     }
 
-    /// A pull asks for what stands at `offset`.
-    pub(crate) fn pulled(&mut self, offset: i64) {
-        match self.next {
+    /// A pull asks for what stands at `offset`. Returns what will be delivered anew.
+    pub(crate) fn pulled(&mut self, offset: i64) -> Deliveries {
+        // a client has one pull at a time for a queue that it goes on with
+        let broken = mem::replace(&mut self.waiting, true) || mem::take(&mut self.moved);
+        match self.next.replace(offset) {
             Some(next) if offset < next => {
                 self.strand();
                 self.horizon = Some(offset);
+                return self.stranded.split_off(&offset);
             }
-            Some(next) if offset > next => {
-                if let Some(earlier) = self.interruption.take() {
-                    self.strand_below(earlier.resumed);
-                }
-                self.interruption = self.horizon.map(|horizon| Interruption {
-                    horizon,
-                    resumed: offset,
-                });
-            }
+            Some(next) if broken || offset > next => self.interrupt(offset),
             _ => {}
         }
-        self.next = Some(offset);
+        Deliveries::new()
     }
 
-    /// An answer read at `at` says that the next pull starts at `next`.
-    pub(crate) fn answered(&mut self, next: i64, at: Timestamp) {
-        self.next = Some(next);
-        self.horizon = self.horizon.max(Some(next));
+    /// An answer read at `at`; `next` is where it says that the next pull starts.
+    pub(crate) fn answered(&mut self, next: Option<i64>, at: Timestamp) {
+        self.waiting = false;
         self.answered = Some(at);
+        if let Some(next) = next {
+            self.next = Some(next);
+            self.horizon = self.horizon.max(Some(next));
+        }
+    }
+
+    /// No answer will come: the client gave up, or its connection closed.
+    pub(crate) fn unanswered(&mut self) {
+        self.waiting = false;
+    }
+
+    /// The client starts with the queue anew: it asked for the committed offset, or an answer corrected its
+    /// position. What it had, it dropped.
+    pub(crate) fn moved(&mut self) {
+        self.moved = true;
+    }
+
+    /// The client was told to reset its offset: it drops what it has.
+    pub(crate) fn reset(&mut self) {
+        self.strand();
     }
 
     /// A message was delivered. What was open at the same offset comes back: it was delivered anew.
@@ -164,7 +187,7 @@ impl Queue {
             };
         }
         if let Some(interruption) = self.interruption
-            && offset > interruption.horizon
+            && offset > interruption.limit
         {
             self.interruption = None;
             self.strand_below(interruption.resumed);
@@ -232,6 +255,24 @@ impl Queue {
             .chain(self.stranded.values())
             .map(|delivery| delivery.start)
             .min()
+    }
+
+    /// Pulling goes on at `resumed`, for another reason than that the client has got there.
+    fn interrupt(&mut self, resumed: i64) {
+        let Some(horizon) = self.horizon else { return };
+        match self.interruption {
+            // nothing was delivered in between
+            Some(earlier) if earlier.resumed == resumed => {}
+            earlier => {
+                if let Some(earlier) = earlier {
+                    self.strand_below(earlier.resumed);
+                }
+                self.interruption = Some(Interruption {
+                    limit: horizon.min(resumed - 1),
+                    resumed,
+                });
+            }
+        }
     }
 
     fn strand(&mut self) {

@@ -15,8 +15,6 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{
     Sink,
     attributes::Attributes,
@@ -40,7 +38,6 @@ const TOPIC: Field = Field("b", "topic");
 const QUEUE_ID: Field = Field("e", "queueId");
 const SYS_FLAG: Field = Field("f", "sysFlag");
 const BORN_TIMESTAMP: Field = Field("g", "bornTimestamp");
-const PROPERTIES: Field = Field("i", "properties");
 const BATCH: Field = Field("m", "batch");
 const BROKER_NAME: Field = Field("n", "bname");
 
@@ -54,13 +51,11 @@ impl Field {
     fn int(self, header: &Header) -> Option<i64> {
         self.text(header)?.trim().parse().ok()
     }
-}
 
-/// The outer properties of a send request.
-pub(super) fn properties(header: &Header) -> Properties {
-    PROPERTIES.text(header).map_or_else(Properties::default, |text| {
-        Properties(Bytes::from(text.into_owned()))
-    })
+    fn bool(self, header: &Header) -> bool {
+        self.text(header)
+            .is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
 }
 
 /// Where a send goes.
@@ -165,12 +160,10 @@ impl Attempt {
         if name.prefix != Prefix::None || is_internal(name.bare) || group.starts_with(TRACE_PRODUCER) {
             return None;
         }
-        let batch = BATCH
-            .text(header)
-            .is_some_and(|flag| flag.trim().eq_ignore_ascii_case("true"));
         let messages = match &frame.body {
-            Body::Batch(messages) if batch => Some(messages.clone()),
-            _ => batch.then(Vec::new),
+            Body::Batch(messages) => Some(messages.clone()),
+            // its body was lost
+            _ => BATCH.bool(header).then(Vec::new),
         };
         let body_size = match &frame.body {
             Body::Empty => Some(0),
@@ -178,7 +171,7 @@ impl Attempt {
             Body::Raw(bytes) => u32::try_from(bytes.len()).ok(),
             Body::Messages(_) | Body::Batch(_) => None,
         };
-        let properties = properties(header);
+        let properties = header.properties().unwrap_or_default();
         let number = {
             let outer = Known::read(&properties).unique_key;
             let first = messages.as_ref().and_then(|messages| messages.first());
@@ -202,7 +195,7 @@ impl Attempt {
             sys_flag: SYS_FLAG.int(header).unwrap_or(0),
             born_timestamp: BORN_TIMESTAMP.int(header),
             body_size,
-            incomplete: frame.incomplete && batch,
+            incomplete: frame.incomplete && messages.is_some(),
             batch: messages,
             properties,
             number,
@@ -368,7 +361,7 @@ impl Attempt {
 
 /// The namespace of a topic: in its name, else in the fields that newer clients set instead (§2.1).
 pub(super) fn namespace(header: &Header, name: Name<'_>, sink: &mut Sink) -> Arc<str> {
-    if name.namespace.is_empty() && header.field("nsd").is_some_and(|flag| flag == "true") {
+    if name.namespace.is_empty() && header.bool("nsd") == Some(true) {
         return sink.name(&header.field("ns").unwrap_or_default());
     }
     sink.name(name.namespace)

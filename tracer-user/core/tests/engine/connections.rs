@@ -1,0 +1,161 @@
+//! Whose end of a connection is seen, and what passes without harm.
+
+use insta::assert_snapshot;
+use tracer_abi::{Direction, Role};
+use tracer_core::model::attribute::*;
+
+use super::support::*;
+
+/// A send and a delivery as the broker's end sees them.
+fn brokers_end(role: Role) -> Script {
+    let mut s = Script::new();
+    let c = s.connect_as(300, role, true);
+    s.at(10).read(c, send(1, "orders", &format!("UNIQ_KEY={K1}")));
+    s.at(11).write(c, sent(1, 0));
+    s.at(20).read(c, pull(2, "cg", "orders", 0, 1, None));
+    s.at(21).write(c, found(2, 2, &[message("orders", 1, K1)]));
+    s.at(30).read(c, update_offset(3, "cg", "orders", 0, 2));
+    s
+}
+
+#[test]
+fn the_brokers_end_is_silent() {
+    for role in [Role::SERVER, Role::UNKNOWN] {
+        let s = brokers_end(role);
+        assert_eq!(brief(&s.spans()), "", "{role:?}");
+        assert_eq!(s.totals().frames, 5, "{role:?}");
+    }
+}
+
+#[test]
+fn the_brokers_end_can_be_shown() {
+    let mut s = brokers_end(Role::UNKNOWN);
+    s.config.broker_side = true;
+    assert_snapshot!(brief(&s.spans()));
+}
+
+#[test]
+fn a_proxy_passes_on() {
+    let mut s = Script::new();
+    let (served, own) = (
+        s.connect_as(300, Role::SERVER, true),
+        s.connect_as(300, Role::CLIENT, true),
+    );
+    let request = send(1, "orders", &format!("UNIQ_KEY={K1}"));
+    s.at(10).read(served, request.clone());
+    s.at(11).write(own, request);
+    s.at(12).read(own, sent(1, 0));
+    s.at(13).write(served, sent(1, 0));
+    s.at(20).write(own, pull(2, "cg", "orders", 0, 1, None));
+    s.at(21).read(own, found(2, 2, &[message("orders", 1, K1)]));
+    assert_snapshot!(brief(&s.spans()));
+}
+
+#[test]
+fn a_send_and_its_delivery_on_two_hosts_join() {
+    let mut producer = Script::new();
+    let c = producer.connect();
+    producer
+        .at(10)
+        .write(c, send(1, "orders", &format!("UNIQ_KEY={K1}")));
+    producer.at(20).read(c, sent(1, 0));
+    let mut consumer = Script::new();
+    consumer.config.seed = 7;
+    let c = consumer.connect();
+    consumer.at(10).write(c, pull(1, "cg", "orders", 0, 1, None));
+    consumer.at(20).read(c, found(1, 2, &[message("orders", 1, K1)]));
+    let (send, process) = (&producer.spans()[0], &consumer.spans()[0]);
+    assert_eq!(process.context.trace_id, send.context.trace_id);
+    assert_eq!(process.parent, Some(send.context.span_id));
+}
+
+#[test]
+fn both_ends_number_their_requests() {
+    let mut s = Script::new();
+    let c = s.connect();
+    s.at(10).write(c, send(5, "orders", &format!("UNIQ_KEY={K1}")));
+    // the broker asks under the same number, and the client answers that
+    s.at(11).read(c, request(307, 5).field("consumerGroup", "cg"));
+    s.at(12).write(c, response(0, 5).body("{}"));
+    s.at(13)
+        .read(c, request(40, 6).field("consumerGroup", "cg").one_way());
+    s.at(20).read(c, sent(5, 0));
+    assert_snapshot!(brief(&s.spans()));
+    assert_eq!(s.totals().unpaired_answers, 0);
+}
+
+#[test]
+fn a_number_used_twice_gives_the_first_up() {
+    let mut s = Script::new();
+    let c = s.connect();
+    s.at(10).write(c, send(5, "orders", &format!("UNIQ_KEY={K1}")));
+    s.at(20).write(c, send(5, "orders", &format!("UNIQ_KEY={K2}")));
+    s.at(30).read(c, sent(5, 0));
+    assert_snapshot!(brief(&s.spans()));
+    assert_eq!(s.totals().evicted_requests, 1);
+}
+
+#[test]
+fn everything_else_passes() {
+    let mut s = Script::new();
+    let c = s.connect();
+    for (opaque, code) in (1..).zip([14, 35, 38, 41, 42, 46, 105, 324, 325, 37, 200_050, 999_999]) {
+        s.write(c, request(code, opaque).field("topic", "orders").body("{}"));
+        s.read(c, response(0, opaque).body("{}"));
+    }
+    // requests without what they need
+    for (opaque, code) in (50..).zip([10, 310, 320, 11, 15, 36, 34]) {
+        s.write(c, request(code, opaque));
+        s.read(c, response(1, opaque));
+    }
+    assert_eq!(brief(&s.spans()), "");
+    let totals = s.totals();
+    assert_eq!(
+        (totals.frames, totals.unpaired_answers, totals.malformed),
+        (38, 0, 6)
+    );
+}
+
+#[test]
+fn an_announcement_was_lost() {
+    let mut s = Script::new();
+    let c = s.connect();
+    s.events.clear();
+    s.at(10).write(c, send(1, "orders", &format!("UNIQ_KEY={K1}")));
+    s.at(20).read(c, sent(1, 0));
+    let spans = s.spans();
+    assert_eq!(spans.len(), 1);
+    assert_eq!(spans[0].attribute(SERVER_ADDRESS), None);
+}
+
+#[test]
+fn a_connection_number_is_used_again() {
+    let mut s = Script::new();
+    let c = s.connect();
+    s.at(10).write(c, send(1, "orders", &format!("UNIQ_KEY={K1}")));
+    let open = s.events[0].clone();
+    s.events.push(open);
+    let mut again = Script::new();
+    let d = again.connect();
+    again
+        .at(20)
+        .write(d, send(1, "orders", &format!("UNIQ_KEY={K2}")));
+    again.at(30).read(d, sent(1, 0));
+    s.events.extend(again.events.split_off(1));
+    s.at(40);
+    assert_snapshot!(brief(&s.spans()));
+}
+
+#[test]
+fn what_is_kept_has_no_body_and_no_credentials() {
+    let mut s = Script::new();
+    let c = s.connect();
+    let request = send(1, "orders", &format!("UNIQ_KEY={K1}"))
+        .field("AccessKey", "secret")
+        .body("secret body");
+    s.at(10).write(c, request);
+    s.lose(c, Direction::RECV, sent(1, 0));
+    s.at(20).close(c);
+    let shown = format!("{:?}", s.spans());
+    assert!(!shown.contains("secret"), "{shown}");
+}

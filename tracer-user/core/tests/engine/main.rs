@@ -1,0 +1,8 @@
+//! The engine from records to spans. A case is a script of frames; its spans are shown by a snapshot.
+
+mod connections;
+mod deliveries;
+mod evidence;
+mod random;
+mod sends;
+mod support;

@@ -1,0 +1,348 @@
+//! Send attempts and batches.
+
+use insta::assert_snapshot;
+use tracer_core::model::attribute::*;
+
+use super::support::*;
+
+/// One connection, and what happens on it.
+fn on_a_connection(act: impl FnOnce(&mut Script, Conn)) -> Script {
+    let mut script = Script::new();
+    let conn = script.connect();
+    act(&mut script, conn);
+    script
+}
+
+fn key(key: &str) -> String {
+    format!("UNIQ_KEY={key}")
+}
+
+#[test]
+fn every_attribute() {
+    let script = on_a_connection(|s, c| {
+        s.at(1).write(c, heartbeat(1, "cg", "CLUSTERING", "orders", &[]));
+        let with = key(K1) + ";TAGS=new;KEYS=a b;CORRELATION_ID=c1;__SHARDINGKEY=user-7;WAIT=true";
+        s.at(10)
+            .write(c, send(2, "ns%orders", &with).field("AccessKey", "secret"));
+        s.at(20).read(c, sent(2, 0).field("transactionId", K1));
+    });
+    assert_snapshot!(full(&script.spans()));
+}
+
+#[test]
+fn binary_headers_give_the_same_span() {
+    let spans = |binary: bool| {
+        let script = on_a_connection(|s, c| {
+            let (request, answer) = (send(2, "orders", &key(K1)), sent(2, 0));
+            s.at(10)
+                .write(c, if binary { request.clone().binary() } else { request });
+            s.at(20)
+                .read(c, if binary { answer.clone().binary() } else { answer });
+        });
+        full(&script.spans())
+    };
+    assert_eq!(spans(true), spans(false));
+}
+
+#[test]
+fn outcomes() {
+    let script = on_a_connection(|s, c| {
+        for (opaque, code) in [(1, 0), (2, 10), (3, 11), (4, 12), (5, 2), (6, 17), (7, 9999)] {
+            s.write(c, send_v1(opaque, "orders", &format!("UNIQ_KEY=id-{opaque}")));
+            s.at(u64::from(opaque as u32) * 10).read(c, sent(opaque, code));
+        }
+    });
+    assert_snapshot!(brief(&script.spans()));
+    let totals = script.totals();
+    assert_eq!((totals.messages_sent, totals.messages_rejected), (4, 3));
+}
+
+#[test]
+fn a_remark_may_hold_an_access_key_and_is_not_shown() {
+    let script = on_a_connection(|s, c| {
+        s.write(c, send(1, "orders", &key(K1)).field("Signature", "sig-secret"));
+        s.at(5).read(c, sent(1, 16).field("AccessKey", "key-secret"));
+    });
+    assert!(!format!("{:?}", script.spans()).contains("secret"));
+}
+
+#[test]
+fn no_answer() {
+    let script = on_a_connection(|s, c| {
+        s.at(10).write(c, send(1, "orders", &key(K1)));
+        s.wait(30_009).wait(30_010);
+        s.at(40_000).read(c, sent(1, 0));
+        s.wait(50_000);
+    });
+    assert_snapshot!(brief(&script.spans()));
+    let totals = script.totals();
+    assert_eq!((totals.messages_unanswered, totals.unpaired_answers), (1, 1));
+}
+
+#[test]
+fn a_connection_closes_first() {
+    let script = on_a_connection(|s, c| {
+        s.at(10).write(c, send(1, "orders", &key(K1)));
+        s.at(15).close(c);
+    });
+    assert_snapshot!(brief(&script.spans()));
+}
+
+#[test]
+fn one_way() {
+    let script = on_a_connection(|s, c| {
+        s.at(10).write(c, send(1, "orders", &key(K1)).one_way());
+        // Go's has no flag, and is answered
+        s.at(20).write(c, send_v1(2, "orders", &key(K2)));
+        s.at(25).read(c, sent(2, 0));
+    });
+    assert_snapshot!(brief(&script.spans()));
+}
+
+#[test]
+fn answers_in_any_order() {
+    let script = on_a_connection(|s, c| {
+        s.at(10).write(c, send(1, "orders", &key(K1)));
+        s.at(11).write(c, send(2, "orders", &key(K2)));
+        s.at(12).write(c, send(3, "orders", &key(K3)));
+        s.at(20).read(c, sent(3, 0));
+        s.at(21).read(c, sent(1, 2));
+        s.at(22).read(c, sent(2, 0));
+    });
+    assert_snapshot!(brief(&script.spans()));
+}
+
+#[test]
+fn an_answer_is_recorded_before_its_request() {
+    let mut script = on_a_connection(|s, c| {
+        s.at(10).write(c, send(1, "orders", &key(K1)));
+        s.at(10).read(c, sent(1, 0));
+    });
+    let in_order = brief(&script.spans());
+    script.events.swap(1, 2);
+    assert_eq!(brief(&script.spans()), in_order);
+}
+
+#[test]
+fn an_answer_from_before_the_request_is_not_its_own() {
+    let script = on_a_connection(|s, c| {
+        s.at(10).read(c, sent(1, 2));
+        s.at(20).write(c, send(1, "orders", &key(K1)));
+        s.at(30).read(c, sent(1, 0));
+    });
+    assert_snapshot!(brief(&script.spans()));
+}
+
+#[test]
+fn retries_go_to_other_brokers() {
+    let mut s = Script::new();
+    let (a, b) = (s.connect(), s.connect());
+    s.at(10).write(a, send(1, "orders", &key(K1)));
+    s.at(20).read(a, sent(1, 2));
+    s.at(30).write(b, send(2, "orders", &key(K1)));
+    s.at(40).read(b, sent(2, 0));
+    // the application sends the same message object again
+    s.at(50).write(a, send(3, "orders", &key(K1)));
+    s.at(60).read(a, sent(3, 0));
+    assert_snapshot!(brief(&s.spans()));
+}
+
+#[test]
+fn batch() {
+    let script = on_a_connection(|s, c| {
+        let messages = [key(K1) + ";TAGS=a", key(K2), key(K3) + ";traceparent=" + PARENT];
+        let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
+        s.at(10)
+            .write(c, send_batch(1, "orders", "UNIQ_KEY=outer;WAIT=true", &messages));
+        s.at(20).read(
+            c,
+            sent(1, 0)
+                .field("msgId", "ID1,ID2,ID3")
+                .field("transactionId", "outer"),
+        );
+        // a repeated batch has its roots already
+        s.at(30).write(c, send_batch(2, "orders", "", &messages[..1]));
+        s.at(40).read(c, sent(2, 0));
+    });
+    assert_snapshot!(full(&script.spans()));
+}
+
+#[test]
+fn a_failed_batch_creates_nothing() {
+    let script = on_a_connection(|s, c| {
+        s.at(10)
+            .write(c, send_batch(1, "orders", "", &[&key(K1), &key(K2)]));
+        s.at(20).read(c, sent(1, 1));
+    });
+    assert_snapshot!(brief(&script.spans()));
+    assert_eq!(script.totals().messages_rejected, 2);
+}
+
+#[test]
+fn a_context_around_a_batch() {
+    let outer = format!("traceparent={PARENT}");
+    let script = on_a_connection(|s, c| {
+        for (opaque, broker_version) in [(1, 479), (2, 493)] {
+            s.write(c, send_batch(opaque, "orders", &outer, &[&key(K1)]));
+            s.at(10 * opaque as u64)
+                .read(c, sent(opaque, 0).version(broker_version));
+        }
+    });
+    assert_snapshot!(brief(&script.spans()));
+}
+
+#[test]
+fn what_the_broker_does_not_take_for_a_batch_is_none() {
+    let script = on_a_connection(|s, c| {
+        let cpp = request(SEND, 1)
+            .field("producerGroup", "pg")
+            .field("topic", "orders")
+            .field("batch", 1);
+        s.at(10).write(c, cpp.body("not a batch"));
+        s.at(20).read(c, sent(1, 0).field("transactionId", K1));
+    });
+    assert_snapshot!(brief(&script.spans()));
+}
+
+#[test]
+fn ids_of_messages_without_a_key() {
+    let script = on_a_connection(|s, c| {
+        let answers = [
+            ("TAGS=a", sent(1, 0).field("transactionId", K1)),
+            ("ORIGIN_MESSAGE_ID=origin", sent(1, 0)),
+            ("TAGS=a", sent(1, 0)),
+            // stored elsewhere first: the answer's position and id are not the message's
+            ("DELAY=3", sent(1, 0)),
+            ("TAGS=a", sent(1, 1)),
+        ];
+        for (n, (with, answer)) in answers.into_iter().enumerate() {
+            s.at(n as u64 * 10).write(c, send(1, "orders", with));
+            s.at(n as u64 * 10 + 5).read(c, answer);
+        }
+    });
+    let ids = |span: &tracer_core::model::Span| {
+        let text = |key| {
+            span.attribute(key)
+                .and_then(Value::as_str)
+                .unwrap_or("-")
+                .to_owned()
+        };
+        format!("{} {}", text(MESSAGING_MESSAGE_ID), text(RMQTRACE_TRACE_ORIGIN))
+    };
+    let lines: Vec<String> = script.spans().iter().map(ids).collect();
+    assert_snapshot!(lines.join("\n"), @r"
+    7F0000010A1B18B4AAC2012345670000 message_id
+    origin message_id
+    C0A8000A00002A9F000000000001F4A0 message_id
+    - none
+    - none
+    ");
+}
+
+#[test]
+fn carried_contexts() {
+    let script = on_a_connection(|s, c| {
+        let with = format!("{};traceparent={PARENT};tracestate=vendor=1", key(K1));
+        s.at(10).write(c, send(1, "orders", &with));
+        s.at(20).read(c, sent(1, 0));
+        s.at(30).write(
+            c,
+            send(2, "orders", &format!("{};TRACE_CONTEXT={PARENT}", key(K2))),
+        );
+        s.at(40).read(c, sent(2, 2));
+        s.at(50)
+            .write(c, send(3, "orders", &format!("{};traceparent=junk", key(K3))));
+        s.at(60).read(c, sent(3, 0));
+    });
+    assert_snapshot!(brief(&script.spans()));
+    assert_eq!(script.totals().malformed_contexts, 1);
+}
+
+#[test]
+fn derivation_can_be_turned_off() {
+    let mut script = on_a_connection(|s, c| {
+        s.at(10).write(c, send(1, "orders", &key(K1)));
+        s.at(20).read(c, sent(1, 0));
+    });
+    script.config.derive_ids = false;
+    assert_snapshot!(full(&script.spans()));
+}
+
+#[test]
+fn delayed_messages() {
+    let script = on_a_connection(|s, c| {
+        for (opaque, with) in [
+            (1, "DELAY=3"),
+            (2, "TIMER_DELIVER_MS=1758272500000"),
+            (3, "TIMER_DELAY_SEC=5"),
+        ] {
+            s.write(c, send(opaque, "orders", &format!("UNIQ_KEY=id-{opaque};{with}")));
+            s.at(opaque as u64 * 10).read(c, sent(opaque, 0));
+        }
+    });
+    assert_snapshot!(full(&script.spans()));
+}
+
+#[test]
+fn internal_topics_make_no_span() {
+    let script = on_a_connection(|s, c| {
+        let topics = [
+            "RMQ_SYS_TRACE_TOPIC",
+            "rmq_sys_x",
+            "SCHEDULE_TOPIC_XXXX",
+            "%RETRY%cg",
+            "TBW102",
+        ];
+        for (opaque, topic) in (1..).zip(topics.into_iter().chain(["DefaultHeartBeatSyncerTopic"])) {
+            s.write(c, send(opaque, topic, &key(K1)));
+            s.read(c, sent(opaque, 0));
+        }
+        // a client's own trace goes to a topic of any name
+        s.write(
+            c,
+            request(SEND_V2, 99)
+                .field("a", "_INNER_TRACE_PRODUCER-pg-PRODUCE-1")
+                .field("b", "my-traces"),
+        );
+        s.at(9).read(c, sent(99, 0));
+    });
+    assert_eq!(brief(&script.spans()), "");
+    assert_eq!(script.totals().messages_sent, 0);
+    assert_eq!(script.totals().send_requests, 7);
+}
+
+#[test]
+fn an_outcome_that_was_lost_is_no_error() {
+    let mut s = Script::new();
+    let c = s.connect();
+    s.at(5).write(c, send(1, "orders", &key(K1)));
+    s.at(6).read(c, sent(1, 0));
+    s.at(10).write(c, send(2, "orders", &key(K2)));
+    s.lose(c, tracer_abi::Direction::RECV, sent(2, 0));
+    s.at(20).write(c, send(3, "orders", &key(K3)));
+    s.at(30).read(c, sent(3, 0));
+    s.wait(60_000);
+    assert_snapshot!(brief(&s.spans()));
+    let totals = s.totals();
+    assert_eq!((totals.gaps, totals.resyncs, totals.incomplete_spans), (1, 1, 1));
+    assert_eq!(totals.gap_bytes, sent(2, 0).bytes().len() as u64);
+}
+
+#[test]
+fn an_answer_lost_at_the_end_is_no_error() {
+    let mut s = Script::new();
+    let c = s.connect();
+    s.at(10).write(c, send(1, "orders", &key(K1)));
+    s.lose(c, tracer_abi::Direction::RECV, sent(1, 0));
+    s.at(20).close(c);
+    assert_snapshot!(brief(&s.spans()));
+}
+
+#[test]
+fn the_tracer_ends_first() {
+    let script = on_a_connection(|s, c| {
+        s.at(10).write(c, send(1, "orders", &key(K1)));
+        s.at(20);
+    });
+    assert_snapshot!(brief(&script.spans()));
+}
