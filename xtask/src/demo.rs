@@ -105,11 +105,6 @@ impl Scene {
         let artifacts = Artifacts::locate();
         let dir = artifacts.run_directory("demo")?;
         println!("demo: files go to {}", dir.display());
-        let server = step(&format!("RocketMQ {SERVER}: name server and broker"), || {
-            let server = Server::start(&artifacts, SERVER, &dir)?;
-            server.create_topics(&TOPICS, 2)?;
-            Ok(server)
-        })?;
         let file = dir.join("spans.jsonl");
         let tracer = step("rmqtrace run", || {
             let mut command = Command::new(artifacts.rmqtrace());
@@ -117,6 +112,11 @@ impl Scene {
             let (tracer, output) = Tracer::launch_piped(command, &dir.join("rmqtrace.log"))?;
             thread::spawn(move || view::live(BufReader::new(output).lines().map_while(Result::ok), stdout()));
             Ok(tracer)
+        })?;
+        let server = step(&format!("RocketMQ {SERVER}: name server and broker"), || {
+            let server = Server::start(&artifacts, SERVER, &dir)?;
+            server.create_topics(&TOPICS, 2)?;
+            Ok(server)
         })?;
         let client = |library, name| Client::start(&artifacts, library, &server, &dir, name);
         let (producers, consumers) = step(
@@ -231,7 +231,7 @@ impl Scene {
             .lines()
             .rfind(|line| line.contains("total"))
             .context("rmqtrace logged no totals")?;
-        println!("rmqtrace: {totals}\n");
+        println!("{totals}\n");
         Ok(())
     }
 }

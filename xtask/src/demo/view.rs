@@ -33,7 +33,13 @@ pub(super) fn trees(spans: &[Span], skip: usize, mut out: impl Write) -> io::Res
         messages[at].1.push(span);
     }
     for (trace, spans) in messages.iter_mut().skip(skip) {
-        spans.sort_by_key(|span| (span.operation() != "send", span.start_ns));
+        spans.sort_by_key(|span| {
+            (
+                span.operation() != "send",
+                span.text("messaging.consumer.group.name").to_owned(),
+                span.start_ns,
+            )
+        });
         let Some(first) = spans.first() else { continue };
         writeln!(
             out,
@@ -44,7 +50,7 @@ pub(super) fn trees(spans: &[Span], skip: usize, mut out: impl Write) -> io::Res
         for (i, span) in spans.iter().enumerate() {
             let last = i + 1 == spans.len();
             let branch = match (span.operation() == "send", last) {
-                (true, _) => "",
+                (true, _) => "   ",
                 (false, false) => "├─ ",
                 (false, true) => "└─ ",
             };
@@ -54,25 +60,23 @@ pub(super) fn trees(spans: &[Span], skip: usize, mut out: impl Write) -> io::Res
     Ok(messages.len().saturating_sub(skip))
 }
 
-/// One span of a tree.
+/// One span of a tree: what, who, when and how long, how it ended, where the message is stored.
 fn line(span: &Span, first: &Span) -> String {
-    let milliseconds = |ns: u64| format!("{}.{:03} ms", ns / 1_000_000, ns / 1000 % 1000);
-    let service = span.service();
-    let mut line = format!(
-        "{:<8} {service} ({})  {}",
-        span.operation(),
-        span.text("rmqtrace.client.language"),
-        milliseconds(span.end_ns.saturating_sub(span.start_ns)),
-    );
+    let who = format!("{} ({})", span.service(), span.text("rmqtrace.client.language"));
+    let mut line = format!("{:<8} {who:<20}", span.operation());
+    let took = milliseconds(span.end_ns.saturating_sub(span.start_ns));
     if span.operation() == "process" {
-        let after = span.start_ns.saturating_sub(first.start_ns);
+        let evidence = span.text("rmqtrace.process.evidence");
+        // A committed offset only says that the message was done by then.
+        let bound = if evidence == "offset_commit" { "≤" } else { " " };
         line += &format!(
-            "  {} after the send began, group {}, attempt {}, evidence {}",
-            milliseconds(after),
+            " {:<9} attempt {}  begins {:>11} later, takes {bound}{took:>12}  {evidence:<13}",
             span.text("messaging.consumer.group.name"),
             span.number("messaging.rocketmq.reconsume_times").unwrap_or(0),
-            span.text("rmqtrace.process.evidence"),
+            milliseconds(span.start_ns.saturating_sub(first.start_ns)),
         );
+    } else {
+        line += &format!(" takes {took}");
     }
     let queue = span.text("messaging.destination.partition.id");
     if let (false, Some(offset)) = (queue.is_empty(), span.number("messaging.rocketmq.queue_offset")) {
@@ -82,6 +86,10 @@ fn line(span: &Span, first: &Span) -> String {
         line += &format!("  ERROR {}", span.text("error.type"));
     }
     line
+}
+
+fn milliseconds(ns: u64) -> String {
+    format!("{}.{:03} ms", ns / 1_000_000, ns / 1000 % 1000)
 }
 
 /// What the clients say, and what was seen of it.
