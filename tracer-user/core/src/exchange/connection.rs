@@ -39,8 +39,9 @@ struct Half {
     stream: Stream,
     /// Of what the stream counts, what is in the totals.
     counted: Counters,
-    /// Stream offset behind the last byte heard of.
-    end: u64,
+    /// Stream offset behind the last byte heard of; `None` before the first one of a connection that was not
+    /// announced.
+    end: Option<u64>,
     /// When bytes were last found to be lost.
     lost: Option<Timestamp>,
     /// The requests of this direction, and the answers to them from the other one.
@@ -66,6 +67,7 @@ impl Connection {
         peer.mirrored = side == Some(Side::Server);
         connection.local = Some(open.local);
         connection.side = side;
+        (connection.sent.end, connection.received.end) = (Some(0), Some(0));
         connection
     }
 
@@ -82,7 +84,7 @@ impl Connection {
                 Stream::new()
             },
             counted: Counters::default(),
-            end: 0,
+            end: None,
             lost: None,
             pairs: Pairs::new(),
         };
@@ -119,7 +121,7 @@ impl Connection {
     pub(crate) fn handle_data(&mut self, data: &Data<'_>, lifecycle: &mut Lifecycle) {
         self.active = self.active.max(data.end);
         let half = self.half(data.direction);
-        half.end = half.end.max(data.offset.saturating_add(data.length.into()));
+        half.end = half.end.max(Some(data.offset.saturating_add(data.length.into())));
         half.stream
             .push(data.offset, data.length, data.bytes, data.start, data.end);
         self.drain(data.direction, data.end, lifecycle);
@@ -151,7 +153,8 @@ impl Connection {
             self.half(direction).stream.flush();
             self.drain(direction, close.time, lifecycle);
             let half = self.half(direction);
-            if let Some(missing) = end.checked_sub(half.end).filter(|missing| *missing > 0) {
+            let missing = end.saturating_sub(half.end.unwrap_or(end));
+            if missing > 0 {
                 half.lost = Some(close.time);
                 lifecycle.sink.totals.gaps += 1;
                 lifecycle.sink.totals.gap_bytes += missing;

@@ -140,3 +140,80 @@ impl<R> Pairs<R> {
         self.held.pop_front().map(|(_, held)| held.frame)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::wire::{Body, Header, header::Codec};
+
+    fn waiting(request: usize) -> Waiting<usize> {
+        let sent = Timestamp(request as u64);
+        Waiting {
+            sent,
+            deadline: sent.plus(limits::HOLD),
+            request,
+        }
+    }
+
+    fn response(opaque: i32, end: u64) -> Frame {
+        let header = format!(r#"{{"code":0,"flag":1,"language":"JAVA","opaque":{opaque},"version":1}}"#);
+        let header = Header::parse(Codec::Json, Bytes::from(header)).unwrap();
+        let end = Timestamp(end);
+        Frame {
+            start: end,
+            end,
+            offset: 0,
+            length: 0,
+            header,
+            body: Body::Empty,
+            incomplete: false,
+        }
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_goes() {
+        let mut pairs = Pairs::new();
+        for n in 0..limits::WAITING {
+            assert!(pairs.ask(n as i32, waiting(n)).displaced.is_none());
+        }
+        let asked = pairs.ask(-1, waiting(limits::WAITING));
+        assert_eq!(asked.displaced.map(|waiting| waiting.request), Some(0));
+
+        let opaque = |n: usize| -10 - n as i32;
+        for n in 0..limits::HELD {
+            assert!(matches!(
+                pairs.answer(response(opaque(n), 1)),
+                Answered::Held { displaced: None }
+            ));
+        }
+        let Answered::Held {
+            displaced: Some(frame),
+        } = pairs.answer(response(-2, 1))
+        else {
+            panic!()
+        };
+        assert_eq!(frame.header.opaque, opaque(0));
+    }
+
+    #[test]
+    fn deadlines_are_those_of_the_oldest() {
+        let mut pairs = Pairs::new();
+        assert_eq!(pairs.deadline(), None);
+        pairs.ask(1, waiting(10));
+        pairs.ask(2, waiting(20));
+        pairs.answer(response(3, 5));
+        let at = |ns| Timestamp(ns).plus(limits::HOLD);
+        assert_eq!(pairs.deadline(), Some(at(5)));
+        assert!(pairs.expired_answer(at(4)).is_none());
+        assert!(pairs.expired_answer(at(5)).is_some());
+        assert!(matches!(pairs.answer(response(1, 15)), Answered::Paired(10, _)));
+        assert!(pairs.expired_request(at(19)).is_none());
+        assert_eq!(
+            pairs.expired_request(at(20)).map(|waiting| waiting.request),
+            Some(20)
+        );
+        assert_eq!(pairs.deadline(), None);
+    }
+}

@@ -166,8 +166,11 @@ impl Delivery {
         attributes.maybe(MESSAGING_CONSUMER_GROUP_NAME, source.group.clone());
         attributes.peer(&source.peer);
         attributes.maybe(MESSAGING_ROCKETMQ_BROKER_NAME, source.broker_name.clone());
+        // only a group that shares its offsets commits them
+        let committed = matches!(evidence, Evidence::OffsetCommit(_)).then_some(false);
         let model = source
             .broadcasting
+            .or(committed)
             .map(|yes| if yes { "broadcasting" } else { "clustering" });
         attributes.maybe(MESSAGING_ROCKETMQ_CONSUMPTION_MODEL, model);
         attributes.set(MESSAGING_MESSAGE_BODY_SIZE, message.body_length);

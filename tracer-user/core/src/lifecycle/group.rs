@@ -1,6 +1,12 @@
 //! Consumer groups of traced processes: their subscriptions, and the queues they pull.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    ops::{Bound, RangeBounds},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     delivery::{Delivery, Evidence, Failed},
@@ -78,14 +84,9 @@ impl Group {
         self.queues.iter_mut().find(same).map(|(_, queue)| queue)
     }
 
-    /// When a delivery's time is up. A sweep looks at all of them.
-    fn deadline(&self, ttl: std::time::Duration) -> Option<Timestamp> {
-        let times = |queue: &Queue| {
-            let oldest = queue.oldest()?;
-            let expires = oldest.plus(ttl);
-            Some(queue.gone.map_or(expires, |gone| gone.min(expires)))
-        };
-        self.queues.values().filter_map(times).min()
+    /// When something's time is up.
+    fn deadline(&self, ttl: Duration) -> Option<Timestamp> {
+        self.queues.values().filter_map(|queue| queue.deadline(ttl)).min()
     }
 }
 
@@ -347,14 +348,7 @@ impl Groups {
             group.armed = None;
             let mut ended = Vec::new();
             for queue in group.queues.values_mut() {
-                let until = match queue.gone {
-                    Some(gone) if gone <= now => Timestamp(u64::MAX),
-                    _ => Timestamp(
-                        now.0
-                            .saturating_sub(u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX)),
-                    ),
-                };
-                ended.extend(queue.expire(until));
+                ended.extend(queue.expire(now, ttl));
             }
             let before = group.queues.len();
             group
@@ -376,7 +370,7 @@ impl Groups {
             return;
         };
         for (_, queue) in group.queues.iter_mut().filter(|(key, _)| which(key)) {
-            for delivery in queue.expire(Timestamp(u64::MAX)) {
+            for delivery in queue.take_all(|_| true) {
                 self.deliveries -= 1;
                 delivery.finish(Evidence::None, sink, &mut self.failed);
             }
@@ -413,11 +407,11 @@ impl Groups {
 }
 
 /// All groups of a process.
-fn process_range(process: ProcessId) -> impl std::ops::RangeBounds<GroupKey> {
+fn process_range(process: ProcessId) -> impl RangeBounds<GroupKey> {
     let first: GroupKey = (process, "".into());
     let end = match process.0.checked_add(1) {
-        Some(next) => std::ops::Bound::Excluded((ProcessId(next), "".into())),
-        None => std::ops::Bound::Unbounded,
+        Some(next) => Bound::Excluded((ProcessId(next), "".into())),
+        None => Bound::Unbounded,
     };
-    (std::ops::Bound::Included(first), end)
+    (Bound::Included(first), end)
 }

@@ -8,6 +8,10 @@
 //! %DLQ%ns%group            its dead-letter topic
 //! ```
 
+use std::borrow::Cow;
+
+use crate::wire::Header;
+
 /// Prefix of a group's retry topic.
 const RETRY: &str = "%RETRY%";
 /// Prefix of a group's dead-letter topic.
@@ -60,7 +64,7 @@ impl<'a> Name<'a> {
     }
 
     /// What a user calls the topic: without namespace, with the dead-letter prefix.
-    pub(crate) fn topic(self) -> std::borrow::Cow<'a, str> {
+    pub(crate) fn topic(self) -> Cow<'a, str> {
         match self.prefix {
             Prefix::None => self.bare.into(),
             Prefix::Retry => format!("{RETRY}{}", self.bare).into(),
@@ -72,6 +76,11 @@ impl<'a> Name<'a> {
 /// The consumer group whose retry topic this is, by its name on the wire.
 pub(crate) fn retry_group(topic: &str) -> Option<&str> {
     topic.strip_prefix(RETRY)
+}
+
+/// The namespace that newer clients name in a field of its own instead of in the topic (§2.1).
+pub(crate) fn own_namespace(header: &Header) -> Option<Cow<'_, str>> {
+    header.bool("nsd")?.then(|| header.field("ns"))?
 }
 
 /// Whether brokers and clients keep this topic for themselves: no message in it is the user's.

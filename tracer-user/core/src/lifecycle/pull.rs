@@ -1,5 +1,5 @@
-//! Pulls and what they bring: PULL_MESSAGE and LITE_PULL_MESSAGE (§2.3), and the two other frames that tell
-//! how far a consumer is, UPDATE_CONSUMER_OFFSET and CONSUMER_SEND_MSG_BACK.
+//! What consumers' frames mean (§2.3): pulls and what they bring, offsets committed, queried and reset, and
+//! messages sent back.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{
     delivery::{Delivery, Source},
     group::{Broker, GroupKey, QueueKey},
     message::Known,
-    names::{Name, is_internal},
+    names::{Name, is_internal, own_namespace},
     queue::{Carrier, Commit},
 };
 use crate::{
@@ -41,11 +41,6 @@ impl Lifecycle {
         if is_internal(Name::parse(&queue.topic).bare) {
             return None;
         }
-        let own = header.bool("nsd") == Some(true);
-        let namespace = header
-            .field("ns")
-            .filter(|_| own)
-            .map(|namespace| self.sink.name(&namespace));
         if self.groups.known(&group).and_then(|group| group.broadcasting) != Some(true) {
             let sink = &mut self.sink;
             self.groups.pulled(&group, &queue, peer, offset, frame.end, sink);
@@ -54,6 +49,7 @@ impl Lifecycle {
             {
                 let commit = Commit {
                     carrier: Carrier::Pull,
+                    connection: peer.connection,
                     offset,
                     start: frame.start,
                     end: frame.end,
@@ -65,7 +61,7 @@ impl Lifecycle {
             peer: peer.clone(),
             group,
             queue,
-            namespace,
+            namespace: own_namespace(header).map(|namespace| self.sink.name(&namespace)),
         })
     }
 
@@ -91,15 +87,14 @@ impl Lifecycle {
         self.sink.totals.adopted_answers += 1;
         self.groups
             .queue(&group, &queue, peer, answer.end, &mut self.sink);
-        self.pull_answered(
-            Pull {
-                peer: peer.clone(),
-                group,
-                queue,
-                namespace: None,
-            },
-            answer,
-        );
+        let namespace = own_namespace(next).map(|namespace| self.sink.name(&namespace));
+        let pull = Pull {
+            peer: peer.clone(),
+            group,
+            queue,
+            namespace,
+        };
+        self.pull_answered(pull, answer);
     }
 
     /// Takes in the answer to a pull.
@@ -234,6 +229,7 @@ impl Lifecycle {
         };
         let commit = Commit {
             carrier: Carrier::Update,
+            connection: peer.connection,
             offset,
             start: frame.start,
             end: frame.end,

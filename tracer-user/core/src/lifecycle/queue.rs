@@ -1,7 +1,8 @@
 //! The open deliveries of one queue in one process and group, and what offset commits prove about them.
 //!
 //! A client commits offset `c` to say that it is done with everything below `c`. The wire shows the frame that
-//! carries `c`, never the moment a message was finished. What follows from a frame, and nothing more:
+//! carries `c`, never the moment a message was finished. An application that pulls for itself commits when it
+//! likes, and is taken at its word. What follows from a frame, and nothing more:
 //!
 //! - **Upper bound.** The value was read before the frame was written. So everything below `c` that had been
 //!   delivered before was finished by then.
@@ -11,7 +12,8 @@
 //!   was read after that answer. The client's timer commits (code 15) one after another, so the value of one was
 //!   read after the one before it was written; for that both must stand at the message, since the first of them
 //!   may be there from before. A value below the message's offset proves nothing: a concurrent consumer commits
-//!   the lowest unfinished offset, whatever else is done above it.
+//!   the lowest unfinished offset, whatever else is done above it. Both hold within one client only, so the
+//!   frames must be of one connection.
 //! - **Resets.** An administrator, or an assignment that moved to another client and back, moves the offset
 //!   without anything being processed here. So a commit counts only within what was delivered here without
 //!   interruption: up to the *horizon*, the highest position that an answer to this process named. A commit
@@ -25,7 +27,7 @@
 //!   position or more, and a value below can only come from ordinary progress. The first commit beyond strands
 //!   the rest. A client that is told to reset (code 220) drops what it has at once.
 
-use std::{collections::BTreeMap, mem, net::SocketAddr};
+use std::{collections::BTreeMap, mem, net::SocketAddr, time::Duration};
 
 use super::delivery::Delivery;
 use crate::{model::Timestamp, record::ConnectionId};
@@ -45,6 +47,8 @@ pub(crate) enum Carrier {
 /// A committed offset in a frame that was written from `start` to `end`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Commit {
+    /// Tells clients of one process apart.
+    pub(crate) connection: ConnectionId,
     pub(crate) carrier: Carrier,
     pub(crate) offset: i64,
     pub(crate) start: Timestamp,
@@ -82,8 +86,8 @@ pub(crate) struct Queue {
     waiting: bool,
     /// The client starts with the queue anew.
     moved: bool,
-    /// When the last answer was read.
-    answered: Option<Timestamp>,
+    /// When the last answer was read, and on which connection.
+    answered: Option<(ConnectionId, Timestamp)>,
     last_pull: Option<Commit>,
     last_update: Option<Commit>,
 }
@@ -120,7 +124,7 @@ impl Queue {
     /// A pull asks for what stands at `offset`. Returns what will be delivered anew.
     pub(crate) fn pulled(&mut self, offset: i64) -> Deliveries {
         // a client has one pull at a time for a queue that it goes on with
-        let broken = mem::replace(&mut self.waiting, true) || mem::take(&mut self.moved);
+        let broken = mem::replace(&mut self.waiting, true) | mem::take(&mut self.moved);
         match self.next.replace(offset) {
             Some(next) if offset < next => {
                 self.strand();
@@ -136,7 +140,7 @@ impl Queue {
     /// An answer read at `at`; `next` is where it says that the next pull starts.
     pub(crate) fn answered(&mut self, next: Option<i64>, at: Timestamp) {
         self.waiting = false;
-        self.answered = Some(at);
+        self.answered = Some((self.connection, at));
         if let Some(next) = next {
             self.next = Some(next);
             self.horizon = self.horizon.max(Some(next));
@@ -208,10 +212,17 @@ impl Queue {
         self.open.extend(later);
         if let Some(standing) = self.open.get_mut(&offset) {
             let read_after = match commit.carrier {
-                Carrier::Pull => self.answered.filter(|at| *at <= commit.start),
-                Carrier::Update => last.filter(|last| last.offset == offset).map(|last| last.start),
+                Carrier::Pull => self.answered,
+                Carrier::Update => last
+                    .filter(|l| l.offset == offset)
+                    .map(|l| (l.connection, l.start)),
             };
-            standing.unfinished = standing.unfinished.max(read_after.unwrap_or_default());
+            if let Some((connection, at)) = read_after
+                && connection == commit.connection
+                && at <= commit.start
+            {
+                standing.unfinished = standing.unfinished.max(at);
+            }
         }
         Progress {
             finished,
@@ -219,7 +230,7 @@ impl Queue {
         }
     }
 
-    /// Takes out the open delivery that fits, by commit-log offset if given.
+    /// Takes out the delivery that fits.
     pub(crate) fn take(&mut self, fits: impl Fn(&Delivery) -> bool) -> Option<Box<Delivery>> {
         for deliveries in [&mut self.open, &mut self.stranded] {
             if let Some(offset) = deliveries
@@ -233,9 +244,18 @@ impl Queue {
         None
     }
 
-    /// Takes out everything delivered by `until`.
-    pub(crate) fn expire(&mut self, until: Timestamp) -> impl Iterator<Item = Box<Delivery>> {
-        let expired = move |_: &i64, delivery: &mut Box<Delivery>| delivery.start <= until;
+    /// Takes out what has been open for `ttl`, or everything if the client is gone.
+    pub(crate) fn expire(&mut self, now: Timestamp, ttl: Duration) -> impl Iterator<Item = Box<Delivery>> {
+        let gone = self.gone.is_some_and(|gone| gone <= now);
+        self.take_all(move |delivery| gone || delivery.start.plus(ttl) <= now)
+    }
+
+    /// Takes out all that fit.
+    pub(crate) fn take_all(
+        &mut self,
+        fits: impl Fn(&Delivery) -> bool + Copy,
+    ) -> impl Iterator<Item = Box<Delivery>> {
+        let expired = move |_: &i64, delivery: &mut Box<Delivery>| fits(delivery);
         let (open, stranded) = (&mut self.open, &mut self.stranded);
         open.extract_if(.., expired)
             .chain(stranded.extract_if(.., expired))
@@ -248,13 +268,11 @@ impl Queue {
         lowest.map(|(_, delivery)| delivery)
     }
 
-    /// When the oldest open delivery was delivered.
-    pub(crate) fn oldest(&self) -> Option<Timestamp> {
-        self.open
-            .values()
-            .chain(self.stranded.values())
-            .map(|delivery| delivery.start)
-            .min()
+    /// When something's time is up. Looks at every delivery.
+    pub(crate) fn deadline(&self, ttl: Duration) -> Option<Timestamp> {
+        let deliveries = self.open.values().chain(self.stranded.values());
+        let expires = deliveries.map(|delivery| delivery.start.plus(ttl));
+        expires.chain(self.gone).min()
     }
 
     /// Pulling goes on at `resumed`, for another reason than that the client has got there.
@@ -268,7 +286,7 @@ impl Queue {
                     self.strand_below(earlier.resumed);
                 }
                 self.interruption = Some(Interruption {
-                    limit: horizon.min(resumed - 1),
+                    limit: horizon.min(resumed.saturating_sub(1)),
                     resumed,
                 });
             }

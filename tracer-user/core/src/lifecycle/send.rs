@@ -19,7 +19,7 @@ use super::{
     Sink,
     attributes::Attributes,
     message::Known,
-    names::{Name, Prefix, is_internal},
+    names::{Name, Prefix, is_internal, own_namespace},
     trace::{Attempts, Origin, Trace},
 };
 use crate::{
@@ -185,7 +185,10 @@ impl Attempt {
             start: frame.start,
             written: frame.end,
             topic: sink.name(name.bare),
-            namespace: namespace(header, name, sink),
+            namespace: match own_namespace(header) {
+                Some(namespace) if name.namespace.is_empty() => sink.name(&namespace),
+                _ => sink.name(name.namespace),
+            },
             group: Some(sink.name(Name::parse(&group).bare)),
             broker_name: BROKER_NAME
                 .text(header)
@@ -357,12 +360,4 @@ impl Attempt {
             process: self.peer.process,
         }
     }
-}
-
-/// The namespace of a topic: in its name, else in the fields that newer clients set instead (§2.1).
-pub(super) fn namespace(header: &Header, name: Name<'_>, sink: &mut Sink) -> Arc<str> {
-    if name.namespace.is_empty() && header.bool("nsd") == Some(true) {
-        return sink.name(&header.field("ns").unwrap_or_default());
-    }
-    sink.name(name.namespace)
 }

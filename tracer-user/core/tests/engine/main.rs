@@ -3,6 +3,8 @@
 mod connections;
 mod deliveries;
 mod evidence;
+mod limits;
 mod random;
 mod sends;
+mod speed;
 mod support;
