@@ -86,7 +86,7 @@ impl Lifecycle {
 
     /// Takes in a client's request.
     pub(crate) fn request(&mut self, peer: &Arc<Peer>, frame: &Frame) -> Pending {
-        let passes_on = self.servers.contains(&peer.process) && !peer.mirrored;
+        let passes_on = self.passes_on(peer);
         match frame.header.request_code() {
             RequestCode::SEND_MESSAGE | RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_BATCH_MESSAGE => {
                 self.sink.totals.send_requests += 1;
@@ -189,6 +189,11 @@ impl Lifecycle {
         if serving && self.servers.len() < limits::SERVERS {
             self.servers.insert(process);
         }
+    }
+
+    /// Whether what this client sends and pulls is somebody else's.
+    fn passes_on(&self, peer: &Peer) -> bool {
+        !peer.mirrored && self.servers.contains(&peer.process)
     }
 
     /// A connection closed at `now`.

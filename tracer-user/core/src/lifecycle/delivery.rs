@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hashlink::LruCache;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -74,13 +73,11 @@ pub(crate) enum Evidence {
 impl Delivery {
     /// A message of an answer.
     pub(crate) fn new(
-        mut message: StoredMessage,
+        message: StoredMessage,
         source: &Arc<Source>,
         sink: &mut Sink,
         failed: &mut Failed,
     ) -> Delivery {
-        // a view would keep the whole answer's bytes
-        message.properties.0 = Bytes::copy_from_slice(&message.properties.0);
         let known = Known::read(&message.properties);
         let pulled = Name::parse(&message.topic);
         let name = match (pulled.prefix, known.retry_topic) {

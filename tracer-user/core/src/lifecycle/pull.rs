@@ -81,6 +81,9 @@ impl Lifecycle {
 
     /// Takes in an answer whose own request was not seen, together with the pull that continues it.
     pub(crate) fn adopt(&mut self, peer: &Arc<Peer>, next: &Header, answer: Frame) {
+        if self.passes_on(peer) {
+            return;
+        }
         let Some((group, queue)) = self.queue_of(peer, next) else {
             return;
         };
@@ -170,7 +173,7 @@ impl Lifecycle {
         };
         if answer.header.response_code() != ResponseCode::SUCCESS
             || answer.header.int("nextBeginOffset").is_none()
-            || self.servers.contains(&peer.process)
+            || self.passes_on(peer)
         {
             return;
         }

@@ -48,6 +48,11 @@ fn a_proxy_passes_on() {
     s.at(13).write(served, sent(1, 0));
     s.at(20).write(own, pull(2, "cg", "orders", 0, 1, None));
     s.at(21).read(own, found(2, 2, &[message("orders", 1, K1)]));
+    // also where their requests were not seen
+    s.at(22).read(own, found(98, 3, &[message("orders", 2, K2)]));
+    s.at(23).write(own, pull(3, "cg", "orders", 0, 3, None));
+    s.at(24).read(own, found(99, 9, &[message("orders", 8, K3)]));
+    s.wait(5_000);
     assert_snapshot!(brief(&s.spans()));
 }
 
