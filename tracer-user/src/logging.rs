@@ -37,19 +37,18 @@ pub(crate) fn start(log: &Log, kernel: KernelLog) -> anyhow::Result<()> {
         .with_target("rmqtrace", level)
         .with_target("tracer_ebpf", kernel)
         .with_default(others);
-    let text = || {
-        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    // a closed standard error must not end the daemon: nothing is said about it there
+    let base = || {
         tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
-            .with_target(false)
-            .with_ansi(colours)
+            .log_internal_errors(false)
     };
     let layer = match log.format {
-        LogFormat::Text => text().boxed(),
-        LogFormat::Json => tracing_subscriber::fmt::layer()
-            .json()
-            .with_writer(std::io::stderr)
-            .boxed(),
+        LogFormat::Text => {
+            let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            base().with_target(false).with_ansi(colours).boxed()
+        }
+        LogFormat::Json => base().json().boxed(),
     };
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))

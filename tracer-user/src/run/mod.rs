@@ -14,6 +14,7 @@ mod totals;
 use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
+    io::Write,
     time::{Duration, Instant},
 };
 
@@ -114,7 +115,8 @@ async fn trace(loaded: Loaded) -> anyhow::Result<()> {
         pipeline: pipeline.counts(),
         outputs,
     };
-    eprintln!("{}", totals.line(config.log.format));
+    // where standard error is closed, nobody reads them
+    let _ = writeln!(std::io::stderr(), "{}", totals.line(config.log.format));
     Ok(())
 }
 
