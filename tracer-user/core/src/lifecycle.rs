@@ -9,7 +9,7 @@
 //!                                              deliveries, by process, group and queue
 //! ```
 //!
-//! To add a request code: a line in [`Lifecycle::request`], and in [`Lifecycle::answered`] if its answer
+//! To add a request code: a line in `Lifecycle::request`, and in `Lifecycle::answered` if its answer
 //! matters.
 
 mod attributes;
