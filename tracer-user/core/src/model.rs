@@ -14,7 +14,10 @@ pub struct Timestamp(pub u64);
 impl Timestamp {
     /// This moment plus `by`, saturating.
     pub fn plus(self, by: Duration) -> Timestamp {
-        Timestamp(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+        Timestamp(
+            self.0
+                .saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)),
+        )
     }
 
     /// Time from `earlier` to this moment; zero where `earlier` is later.

@@ -145,11 +145,20 @@ impl<'a> Record<'a> {
             Kind::CLOSE => {
                 let (close, _) = abi::Close::read_from_prefix(bytes).map_err(|_| short)?;
                 let (sent_end, received_end) = (close.sent_end, close.received_end);
-                Ok(Record::Close(Close { connection, time, sent_end, received_end }))
+                Ok(Record::Close(Close {
+                    connection,
+                    time,
+                    sent_end,
+                    received_end,
+                }))
             }
             Kind::PROCESS => {
                 let (p, _) = abi::Process::read_from_prefix(bytes).map_err(|_| short)?;
-                Ok(Record::Process(Process { process, time, ended: p.ended != 0 }))
+                Ok(Record::Process(Process {
+                    process,
+                    time,
+                    ended: p.ended != 0,
+                }))
             }
             Kind(other) => Err(RecordError::Kind(other)),
         }

@@ -45,7 +45,10 @@ const UNION: u32 = 5;
 impl<'a> Btf<'a> {
     /// Walks the type table once. `wanted` are the structures that will be asked for.
     pub(crate) fn parse(bytes: &'a [u8], wanted: &[&str]) -> Result<Btf<'a>, BtfError> {
-        let magic = bytes.get(..2).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
+        let magic = bytes
+            .get(..2)
+            .and_then(|b| b.try_into().ok())
+            .map(u16::from_ne_bytes);
         if magic != Some(MAGIC) {
             return Err(BtfError::NotBtf);
         }
@@ -53,7 +56,12 @@ impl<'a> Btf<'a> {
         let first = header + word(bytes, 8)? as usize;
         let end = first + word(bytes, 12)? as usize;
         let strings = header + word(bytes, 16)? as usize;
-        let mut btf = Btf { bytes, types: vec![0], strings, by_name: HashMap::new() };
+        let mut btf = Btf {
+            bytes,
+            types: vec![0],
+            strings,
+            by_name: HashMap::new(),
+        };
         let mut at = first;
         while at < end {
             let info = word(bytes, at + 4)?;
@@ -64,7 +72,8 @@ impl<'a> Btf<'a> {
                     btf.by_name.entry(name).or_default().push(btf.types.len() as u32);
                 }
             }
-            btf.types.push(u32::try_from(at).map_err(|_| BtfError::Truncated(at))?);
+            btf.types
+                .push(u32::try_from(at).map_err(|_| BtfError::Truncated(at))?);
             at += 12 + trailing(kind, count);
         }
         Ok(btf)
@@ -73,13 +82,21 @@ impl<'a> Btf<'a> {
     /// Offset in bytes of a member, such as `__sk_common.skc_dport` of `sock`. Members of anonymous structures and
     /// unions are found too.
     pub(crate) fn offset(&self, structure: &str, path: &str) -> Result<u32, BtfError> {
-        let found = self.by_name.get(structure.as_bytes()).into_iter().flatten().find_map(|&id| {
-            path.split('.').try_fold((0, id), |(offset, id), member| {
-                let (inner, ty) = self.member(id, member.as_bytes(), 0)?;
-                Some((offset + inner, ty))
-            })
-        });
-        let none = || BtfError::NoMember { structure: structure.into(), path: path.into() };
+        let found = self
+            .by_name
+            .get(structure.as_bytes())
+            .into_iter()
+            .flatten()
+            .find_map(|&id| {
+                path.split('.').try_fold((0, id), |(offset, id), member| {
+                    let (inner, ty) = self.member(id, member.as_bytes(), 0)?;
+                    Some((offset + inner, ty))
+                })
+            });
+        let none = || BtfError::NoMember {
+            structure: structure.into(),
+            path: path.into(),
+        };
         found.map(|(bits, _)| bits / 8).ok_or_else(none)
     }
 
@@ -123,7 +140,10 @@ impl<'a> Btf<'a> {
     }
 
     fn name(&self, offset: u32) -> &'a [u8] {
-        let rest = self.bytes.get(self.strings + offset as usize..).unwrap_or_default();
+        let rest = self
+            .bytes
+            .get(self.strings + offset as usize..)
+            .unwrap_or_default();
         let end = rest.iter().position(|&b| b == 0).unwrap_or(rest.len());
         &rest[..end]
     }
@@ -173,7 +193,13 @@ mod tests {
         let mut out = Vec::new();
         out.extend(MAGIC.to_ne_bytes());
         out.extend([1, 0]);
-        for w in [24, 0, types.len() as u32, types.len() as u32, strings.len() as u32] {
+        for w in [
+            24,
+            0,
+            types.len() as u32,
+            types.len() as u32,
+            strings.len() as u32,
+        ] {
             out.extend(w.to_ne_bytes());
         }
         out.extend(types);

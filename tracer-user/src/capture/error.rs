@@ -57,13 +57,17 @@ pub(crate) enum CaptureError {
         source: std::io::Error,
     },
     /// A map of the object is missing or of another type: object and binary are not of the same build.
-    #[error("the eBPF object does not fit this binary (map `{0}`): build both again with `cargo xtask build`")]
+    #[error(
+        "the eBPF object does not fit this binary (map `{0}`): build both again with `cargo xtask build`"
+    )]
     Map(&'static str),
     /// The ring buffer cannot be watched.
     #[error("the ring buffer cannot be watched: {0}")]
     Ring(std::io::Error),
     /// A size that the kernel does not take.
-    #[error("capture.ring_bytes is {0}: it must be a power of two, a multiple of the page size, from 64 KiB to 1 GiB")]
+    #[error(
+        "capture.ring_bytes is {0}: it must be a power of two, a multiple of the page size, from 64 KiB to 1 GiB"
+    )]
     RingBytes(u32),
 }
 
@@ -76,6 +80,9 @@ impl CaptureError {
     /// The kernel cannot do it.
     pub(crate) fn is_kernel(&self) -> bool {
         use CaptureError::{KernelTooOld, NoBtf, Offsets, Program};
-        matches!(self, NoBtf { .. } | Offsets(_) | KernelTooOld { .. } | Program { .. })
+        matches!(
+            self,
+            NoBtf { .. } | Offsets(_) | KernelTooOld { .. } | Program { .. }
+        )
     }
 }

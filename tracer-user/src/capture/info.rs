@@ -4,7 +4,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `uname -r`.
 pub(crate) fn kernel_release() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| "unknown".into(), |s| s.trim().into())
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".into(), |s| s.trim().into())
 }
 
 /// How often the kernel skipped a program because it was already running on that CPU: each may have cost an
@@ -24,7 +25,11 @@ pub(crate) fn recursion_misses(program: BorrowedFd<'_>) -> Option<u64> {
     }
 
     let mut info = [0u8; AT + 8];
-    let mut attr = Attr { fd: program.as_raw_fd() as u32, length: info.len() as u32, info: info.as_mut_ptr() as u64 };
+    let mut attr = Attr {
+        fd: program.as_raw_fd() as u32,
+        length: info.len() as u32,
+        info: info.as_mut_ptr() as u64,
+    };
     // SAFETY: `attr` is what the command expects and `info` has the length it says; the kernel writes no more.
     let failed = unsafe { libc::syscall(libc::SYS_bpf, COMMAND, &raw mut attr, size_of::<Attr>()) } < 0;
     let known = attr.length as usize >= info.len();

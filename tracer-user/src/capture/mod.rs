@@ -7,10 +7,7 @@ mod object;
 mod offsets;
 mod programs;
 
-use std::{
-    os::fd::AsFd,
-    time::Duration,
-};
+use std::{os::fd::AsFd, time::Duration};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
@@ -80,9 +77,12 @@ impl Capture {
             return Err(CaptureError::RingBytes(size));
         }
         let (mut ebpf, btf) = load(config)?;
-        let mut processes = HashMap::try_from(take(&mut ebpf, "PROCESSES")?).map_err(|_| CaptureError::Map("PROCESSES"))?;
+        let mut processes =
+            HashMap::try_from(take(&mut ebpf, "PROCESSES")?).map_err(|_| CaptureError::Map("PROCESSES"))?;
         for &tgid in denied.iter().chain([&std::process::id()]) {
-            processes.insert(tgid, filter::DENY, 0).map_err(|_| CaptureError::Map("PROCESSES"))?;
+            processes
+                .insert(tgid, filter::DENY, 0)
+                .map_err(|_| CaptureError::Map("PROCESSES"))?;
         }
         let ring = RingBuf::try_from(take(&mut ebpf, "EVENTS")?).map_err(|_| CaptureError::Map("EVENTS"))?;
         // SAFETY: the ring owns the descriptor of its map: always the same one, open as long as the ring lives, and the
@@ -91,11 +91,24 @@ impl Capture {
         let ring = ring.map_err(|e| CaptureError::Ring(e.into()))?;
         let counters = take(&mut ebpf, "COUNTERS")?;
         let counters = PerCpuArray::try_from(counters).map_err(|_| CaptureError::Map("COUNTERS"))?;
-        let kernel_log = if config.kernel_log { aya_log::EbpfLogger::init(&mut ebpf).ok() } else { None };
+        let kernel_log = if config.kernel_log {
+            aya_log::EbpfLogger::init(&mut ebpf).ok()
+        } else {
+            None
+        };
         let hooks = programs::attach_socktrace(&mut ebpf, &btf)?;
         drop(btf);
         give_back_memory();
-        Ok(Capture { ebpf, hooks, ring, counters, processes, kernel_log, quiet: 0, more: false })
+        Ok(Capture {
+            ebpf,
+            hooks,
+            ring,
+            counters,
+            processes,
+            kernel_log,
+            quiet: 0,
+            more: false,
+        })
     }
 
     /// What is attached.
@@ -108,7 +121,11 @@ impl Capture {
         if self.more {
             return tokio::task::yield_now().await;
         }
-        let poll = if self.quiet < QUIET_TURNS { BUSY_POLL } else { IDLE_POLL };
+        let poll = if self.quiet < QUIET_TURNS {
+            BUSY_POLL
+        } else {
+            IDLE_POLL
+        };
         // an error would mean that the reactor is shutting down; then time alone drives the reading
         if let Ok(Ok(mut ready)) = tokio::time::timeout(poll, self.ring.readable_mut()).await {
             ready.clear_ready();
@@ -159,7 +176,10 @@ impl Capture {
             let info = self.ebpf.program(hook.program)?.info().ok()?;
             info::recursion_misses(info.fd().ok()?.as_fd())
         });
-        KernelCounters { values, recursion_misses: misses.sum() }
+        KernelCounters {
+            values,
+            recursion_misses: misses.sum(),
+        }
     }
 }
 
@@ -175,7 +195,10 @@ pub(crate) struct KernelCounters {
 impl KernelCounters {
     /// One counter's value.
     pub(crate) fn get(&self, counter: Counter) -> u64 {
-        self.values.iter().find(|(c, _)| *c == counter).map_or(0, |(_, v)| *v)
+        self.values
+            .iter()
+            .find(|(c, _)| *c == counter)
+            .map_or(0, |(_, v)| *v)
     }
 }
 
@@ -188,7 +211,11 @@ fn load(config: &CaptureConfig) -> Result<(Ebpf, Btf), CaptureError> {
     let object = object::bytes()?;
     let cpus = aya::util::nr_cpus().map_err(|(_, source)| CaptureError::NoBtf { source })? as u32;
     let wake = WAKE_BYTES.min(u64::from(config.ring_bytes) / 8);
-    let log_level: u8 = if config.kernel_log { aya_log::Level::Debug as u8 } else { 0 };
+    let log_level: u8 = if config.kernel_log {
+        aya_log::Level::Debug as u8
+    } else {
+        0
+    };
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf)).verifier_log_level(VerifierLogLevel::STATS);
     for (global, value) in &offsets {

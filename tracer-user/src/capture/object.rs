@@ -19,5 +19,7 @@ pub(super) fn bytes() -> Result<Cow<'static, [u8]>, CaptureError> {
 pub(super) fn bytes() -> Result<Cow<'static, [u8]>, CaptureError> {
     let default = || "target/tracer-ebpf.o".into();
     let path = std::env::var("RMQTRACE_EBPF_OBJECT").unwrap_or_else(|_| default());
-    std::fs::read(&path).map(Cow::Owned).map_err(|source| CaptureError::NoObject { path, source })
+    std::fs::read(&path)
+        .map(Cow::Owned)
+        .map_err(|source| CaptureError::NoObject { path, source })
 }

@@ -25,5 +25,8 @@ const MEMBERS: &[(&str, &str, &str)] = &[
 pub(crate) fn resolve(bytes: &[u8]) -> Result<Vec<(&'static str, u32)>, BtfError> {
     let structures: Vec<&str> = MEMBERS.iter().map(|&(_, structure, _)| structure).collect();
     let btf = Btf::parse(bytes, &structures)?;
-    MEMBERS.iter().map(|&(global, structure, path)| Ok((global, btf.offset(structure, path)?))).collect()
+    MEMBERS
+        .iter()
+        .map(|&(global, structure, path)| Ok((global, btf.offset(structure, path)?)))
+        .collect()
 }

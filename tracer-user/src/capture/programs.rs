@@ -18,13 +18,41 @@ struct Hook {
 /// The socket tracepoints (see tracer-ebpf/src/hooks/socktrace.rs). Connections first, so that none slips through
 /// between the hooks without its beginning.
 const SOCKTRACE: &[Hook] = &[
-    Hook { program: "connection_state", tracepoint: "inet_sock_set_state", required: true },
-    Hook { program: "connection_destroyed", tracepoint: "tcp_destroy_sock", required: true },
-    Hook { program: "process_exec", tracepoint: "sched_process_exec", required: true },
-    Hook { program: "process_exit", tracepoint: "sched_process_exit", required: true },
-    Hook { program: "socktrace_send_started", tracepoint: "tcp_sendmsg_locked", required: false },
-    Hook { program: "socktrace_received", tracepoint: "sock_recv_length", required: true },
-    Hook { program: "socktrace_sent", tracepoint: "sock_send_length", required: true },
+    Hook {
+        program: "connection_state",
+        tracepoint: "inet_sock_set_state",
+        required: true,
+    },
+    Hook {
+        program: "connection_destroyed",
+        tracepoint: "tcp_destroy_sock",
+        required: true,
+    },
+    Hook {
+        program: "process_exec",
+        tracepoint: "sched_process_exec",
+        required: true,
+    },
+    Hook {
+        program: "process_exit",
+        tracepoint: "sched_process_exit",
+        required: true,
+    },
+    Hook {
+        program: "socktrace_send_started",
+        tracepoint: "tcp_sendmsg_locked",
+        required: false,
+    },
+    Hook {
+        program: "socktrace_received",
+        tracepoint: "sock_recv_length",
+        required: true,
+    },
+    Hook {
+        program: "socktrace_sent",
+        tracepoint: "sock_send_length",
+        required: true,
+    },
 ];
 
 /// An attached program.
@@ -50,15 +78,27 @@ pub(crate) struct Hooks {
 /// Loads and attaches the `socktrace` strategy. The links live as long as `ebpf`.
 pub(crate) fn attach_socktrace(ebpf: &mut Ebpf, btf: &Btf) -> Result<Hooks, CaptureError> {
     let mut hooks = Hooks::default();
-    for &Hook { program, tracepoint, required } in SOCKTRACE {
+    for &Hook {
+        program,
+        tracepoint,
+        required,
+    } in SOCKTRACE
+    {
         let loaded: &mut BtfTracePoint = ebpf
             .program_mut(program)
             .and_then(|p| p.try_into().ok())
             .ok_or(CaptureError::Map(program))?;
-        match loaded.load(tracepoint, btf).and_then(|()| loaded.attach().map(drop)) {
+        match loaded
+            .load(tracepoint, btf)
+            .and_then(|()| loaded.attach().map(drop))
+        {
             Ok(()) => {
                 let verified_instructions = loaded.info().ok().and_then(|i| i.verified_instruction_count());
-                hooks.attached.push(Attached { program, tracepoint, verified_instructions });
+                hooks.attached.push(Attached {
+                    program,
+                    tracepoint,
+                    verified_instructions,
+                });
             }
             Err(error) if is_absent(&error) && !required => hooks.missing.push(tracepoint),
             Err(error) => return Err(explain(program, tracepoint, error)),
@@ -75,21 +115,30 @@ fn is_absent(error: &ProgramError) -> bool {
 fn explain(program: &'static str, tracepoint: &'static str, error: ProgramError) -> CaptureError {
     if is_absent(&error) {
         let missing = format!("tracepoint `{tracepoint}`");
-        return CaptureError::KernelTooOld { release: info::kernel_release(), missing };
+        return CaptureError::KernelTooOld {
+            release: info::kernel_release(),
+            missing,
+        };
     }
     if refused(&error) {
-        return CaptureError::Privilege { what: format!("loading `{program}`: {error}") };
+        return CaptureError::Privilege {
+            what: format!("loading `{program}`: {error}"),
+        };
     }
-    CaptureError::Program { program, source: error }
+    CaptureError::Program {
+        program,
+        source: error,
+    }
 }
 
 /// The kernel said EPERM or EACCES without a verifier log: it is not the program that it dislikes.
 fn refused(error: &ProgramError) -> bool {
     let denied = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
     match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
-            denied(io_error) && verifier_log.to_string().trim().is_empty()
-        }
+        ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } => denied(io_error) && verifier_log.to_string().trim().is_empty(),
         ProgramError::SyscallError(e) => denied(&e.io_error),
         _ => false,
     }

@@ -61,7 +61,10 @@ pub struct Attribute {
 impl Attribute {
     /// An attribute.
     pub fn new(key: Key, value: impl Into<Value>) -> Attribute {
-        Attribute { key, value: value.into() }
+        Attribute {
+            key,
+            value: value.into(),
+        }
     }
 }
 
