@@ -18,32 +18,44 @@ const JAVA: Library = Library::Java(testbed::artifacts::CLIENT_VERSIONS[0]);
 #[derive(Clone, Copy)]
 struct Load {
     library: Library,
+    mode: Mode,
     messages: usize,
     body: usize,
 }
 
-const LOADS: [Load; 4] = [
-    Load {
-        library: JAVA,
-        messages: 20_000,
-        body: 1024,
-    },
-    Load {
-        library: JAVA,
-        messages: 20_000,
-        body: 200,
-    },
-    Load {
-        library: JAVA,
-        messages: 2_000,
-        body: 200 << 10,
-    },
-    Load {
-        library: Library::Go,
-        messages: 20_000,
-        body: 1024,
-    },
+impl Load {
+    fn name(self) -> String {
+        let Load {
+            library,
+            mode,
+            messages,
+            body,
+        } = self;
+        format!(
+            "{messages} {} messages of {body} bytes from {}",
+            mode.name(),
+            library.name()
+        )
+    }
+}
+
+const LOADS: [Load; 5] = [
+    load(JAVA, Mode::Sync, 20_000, 1024),
+    load(JAVA, Mode::Sync, 20_000, 200),
+    load(JAVA, Mode::Sync, 2_000, 200 << 10),
+    // Many requests under way on one connection.
+    load(JAVA, Mode::Async, 20_000, 1024),
+    load(Library::Go, Mode::Sync, 20_000, 1024),
 ];
+
+const fn load(library: Library, mode: Mode, messages: usize, body: usize) -> Load {
+    Load {
+        library,
+        mode,
+        messages,
+        body,
+    }
+}
 
 pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
     LOADS
@@ -70,7 +82,7 @@ fn run(world: &World, load: Load) -> Result<()> {
     consumer.consumer(Consume::new(&group, &[&topic]).threads(8))?;
     producer.producer("load")?;
 
-    let send = Send::new("load", &topic, Mode::Sync, load.messages)
+    let send = Send::new("load", &topic, load.mode, load.messages)
         .size(load.body)
         .threads(8);
     let ticket = producer.start_sending(send)?;
@@ -141,10 +153,8 @@ fn run(world: &World, load: Load) -> Result<()> {
     no_loss(&log)?;
     let outside = check::outside(&pairs)?;
     println!(
-        "{} × {} B from {}: {:.0} messages/s; outside the span: median {} µs, p99 {} µs",
-        load.messages,
-        load.body,
-        load.library.name(),
+        "{}: {:.0} messages/s; outside the span: median {} µs, p99 {} µs",
+        load.name(),
         sent.len() as f64 / Duration::from_nanos(took.took_ns).as_secs_f64(),
         check::percentile(&outside, 50) / 1000,
         check::percentile(&outside, 99) / 1000
