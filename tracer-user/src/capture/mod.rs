@@ -160,9 +160,13 @@ impl Capture {
         self.verdict(tgid, filter::DENY);
     }
 
+    /// Replaces the entry that the kernel side made with the process's first connection, and makes none: the kernel
+    /// side removes it when the process ends or runs another program, and a verdict that comes after that would meet
+    /// whichever process gets the id next.
     fn verdict(&mut self, tgid: u32, verdict: u32) {
-        // a full map: the records are dropped here instead of in the kernel, which only costs more
-        let _ = self.processes.insert(tgid, verdict, 0);
+        const BPF_EXIST: u64 = 2;
+        // no entry, since the map was full: the records are dropped here instead of in the kernel, which only costs more
+        let _ = self.processes.insert(tgid, verdict, BPF_EXIST);
     }
 
     /// The kernel side's counters, summed over CPUs, and `recursion_misses` over all programs.

@@ -93,8 +93,8 @@ impl Processes {
         if let Some(latest) = self.entries.get_mut(&pid).and_then(|e| e.last_mut())
             && latest.ended.is_none()
         {
-            // gone already: then it is the one that was here last
-            if ticks.is_none() || ticks == latest.process.start_ticks {
+            // gone already, or its id in use again already: then it is the one that was here last
+            if ticks.is_none_or(|ticks| of_ticks(ticks) > time) || ticks == latest.process.start_ticks {
                 return latest.process.clone();
             }
             latest.ended = Some(time);
@@ -123,7 +123,8 @@ impl Processes {
         let keep = self.keep;
         for (pid, entries) in &mut self.entries {
             for entry in entries.iter_mut().filter(|e| e.ended.is_none()) {
-                if facts::start_ticks(*pid) != entry.process.start_ticks {
+                let ticks = facts::start_ticks(*pid);
+                if ticks.is_none() || ticks != entry.process.start_ticks {
                     entry.ended = Some(now);
                 }
             }
@@ -131,6 +132,14 @@ impl Processes {
         }
         self.entries.retain(|_, entries| !entries.is_empty());
         self.count = self.entries.values().map(Vec::len).sum();
+    }
+
+    /// Whether the process is known and, as far as is known, still runs the program that was looked at.
+    pub(crate) fn is_running(&self, pid: u32) -> bool {
+        self.entries
+            .get(&pid)
+            .and_then(|entries| entries.last())
+            .is_some_and(|latest| latest.ended.is_none())
     }
 
     /// How many there are.
@@ -142,7 +151,14 @@ impl Processes {
         if self.count >= self.most {
             self.evict();
         }
-        let facts = Facts::read(pid);
+        let mut facts = Facts::read(pid);
+        if facts.start_ticks.is_some_and(|ticks| of_ticks(ticks) > time) {
+            // the process is gone and its id in use again: all this is about another one
+            facts = Facts {
+                pid,
+                ..Facts::default()
+            };
+        }
         let started = facts.start_ticks.map(of_ticks);
         let verdict = self.filter.verdict(&facts);
         let context = Context {
@@ -255,6 +271,23 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &table.of(child.id(), before, &anchor)));
         assert!(Arc::ptr_eq(&second, &table.of(child.id(), soon(), &anchor)));
         end(child);
+    }
+
+    /// A record may be read after its process ended and another one got the id.
+    #[test]
+    fn a_process_that_started_later_is_another_one() {
+        let mut table = table(8);
+        let anchor = Anchor::read();
+        let child = child();
+        let seen = table.opened(child.id(), Timestamp(1), &anchor);
+        assert_eq!(&*seen.resource.service, "unknown_service");
+        assert!(Arc::ptr_eq(&seen, &table.opened(child.id(), Timestamp(2), &anchor)));
+        let own = table.opened(child.id(), soon(), &anchor);
+        assert_eq!(&*own.resource.service, "cat");
+        end(child);
+        table.sweep(soon());
+        table.sweep(soon().plus(Duration::from_secs(11)));
+        assert_eq!(table.len(), 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Knows neither where records come from nor where spans go, so that tests hand in the one and look at
 //! the other.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use tracer_core::{
     Config as EngineConfig, Engine, Output,
@@ -37,7 +37,8 @@ pub(crate) struct Pipeline {
     processes: Processes,
     messages: MessageFilter,
     anchor: Anchor,
-    denied: HashSet<u32>,
+    /// What the filter said of each process, until it ends or runs another program.
+    decided: HashMap<u32, Verdict>,
     /// What the kernel side has not been told yet.
     verdicts: Vec<(u32, Verdict)>,
     counts: Counts,
@@ -69,7 +70,7 @@ impl Pipeline {
             processes,
             messages,
             anchor: Anchor::read(),
-            denied: HashSet::new(),
+            decided: HashMap::new(),
             verdicts: Vec::new(),
             counts: Counts::default(),
         })
@@ -111,6 +112,8 @@ impl Pipeline {
     /// Now and then: processes that are gone.
     pub(crate) fn sweep(&mut self, now: Timestamp) {
         self.processes.sweep(now);
+        // the record that told of a process's end may have been lost
+        self.decided.retain(|pid, _| self.processes.is_running(*pid));
     }
 
     /// Ends what is open.
@@ -141,33 +144,40 @@ impl Pipeline {
 
     /// The process filter: decided at the first connection, until the process runs another program.
     fn wanted(&mut self, record: &Record<'_>) -> bool {
-        match record {
+        let verdict = match record {
+            // also for a known process: its id may have been given to another one
             Record::Open(open) => {
-                let pid = open.process.0;
-                let process = self.processes.opened(pid, open.time, &self.anchor);
-                self.verdicts.push((pid, process.verdict));
-                match process.verdict {
-                    Verdict::Allow => {
-                        self.denied.remove(&pid);
-                        let service = &*process.resource.service;
-                        tracing::debug!(pid, service, local = %open.local, remote = %open.remote, "connection");
-                        true
-                    }
-                    Verdict::Deny => {
-                        if self.denied.insert(pid) {
-                            tracing::debug!(pid, service = &*process.resource.service, "filtered out");
-                        }
-                        false
-                    }
+                let verdict = self.decide(open.process.0, open.time);
+                if verdict == Verdict::Allow {
+                    tracing::debug!(pid = open.process.0, local = %open.local, remote = %open.remote, "connection");
                 }
+                verdict
             }
-            Record::Data(data) => !self.denied.contains(&data.process.0),
-            Record::Close(_) => true,
+            Record::Data(data) => match self.decided.get(&data.process.0) {
+                Some(verdict) => *verdict,
+                // the announcement was lost, or this program inherited the connection
+                None => self.decide(data.process.0, data.end),
+            },
+            Record::Close(_) => Verdict::Allow,
             Record::Process(process) => {
-                self.processes.replaced(process.process.0, process.time);
-                !self.denied.remove(&process.process.0)
+                let pid = process.process.0;
+                self.processes.replaced(pid, process.time);
+                self.verdicts.retain(|(of, _)| *of != pid);
+                self.decided.remove(&pid).unwrap_or(Verdict::Allow)
             }
+        };
+        verdict == Verdict::Allow
+    }
+
+    fn decide(&mut self, pid: u32, time: Timestamp) -> Verdict {
+        let process = self.processes.opened(pid, time, &self.anchor);
+        let verdict = process.verdict;
+        self.verdicts.push((pid, verdict));
+        if self.decided.insert(pid, verdict) != Some(verdict) {
+            let service = &*process.resource.service;
+            tracing::debug!(pid, service, ?verdict, "process");
         }
+        verdict
     }
 
     fn drain(&mut self, emit: &mut impl FnMut(Finished)) {
