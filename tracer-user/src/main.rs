@@ -20,7 +20,11 @@ mod filter;
 mod logging;
 mod run;
 
-use std::{env, fs, process::ExitCode};
+use std::{
+    env, fs,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 
@@ -33,6 +37,7 @@ use self::{
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(settings) => load(&settings).map_err(Into::into).and_then(|loaded| {
+            settle_environment();
             logging::start(&loaded.config.log, loaded.config.capture.kernel_log)?;
             run::run(loaded)
         }),
@@ -41,8 +46,12 @@ fn main() -> ExitCode {
                 .warnings
                 .iter()
                 .for_each(|warning| eprintln!("rmqtrace: {warning}"));
-            print!("{}", serde_saphyr::to_string(&loaded.config)?);
-            Ok(())
+            let text = serde_saphyr::to_string(&loaded.config)?;
+            match io::stdout().write_all(text.as_bytes()) {
+                // the reader has seen enough, as with `| head`
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                result => Ok(result?),
+            }
         }),
     };
     match result {
@@ -51,6 +60,17 @@ fn main() -> ExitCode {
             eprintln!("rmqtrace: {error:#}");
             ExitCode::from(code(&error))
         }
+    }
+}
+
+/// Takes the exporter's variables out of the environment once they are part of the settings. The exporter's crate reads them
+/// again, so that one of them would win over a flag that says `none` or leaves a header out.
+fn settle_environment() {
+    let theirs = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("OTEL_EXPORTER_OTLP_");
+    let names: Vec<_> = env::vars_os().map(|(name, _)| name).filter(theirs).collect();
+    for name in names {
+        // SAFETY: no other thread runs yet that could read the environment.
+        unsafe { env::remove_var(name) };
     }
 }
 

@@ -8,6 +8,13 @@ pub(crate) fn kernel_release() -> String {
         .map_or_else(|_| "unknown".into(), |s| s.trim().into())
 }
 
+/// Whether process ids mean the same here as in records, which carry those of the host. True where it is not known.
+pub(crate) fn is_host_pid_namespace() -> bool {
+    /// `PROC_PID_INIT_INO` (include/linux/proc_ns.h): the same on every machine.
+    const HOST: &str = "pid:[4026531836]";
+    std::fs::read_link("/proc/self/ns/pid").map_or(true, |name| name.as_os_str() == HOST)
+}
+
 /// How often the kernel skipped a program because it was already running on that CPU: each may have cost an
 /// operation, which then shows as a hole in the stream. `None` on kernels before 5.12.
 pub(crate) fn recursion_misses(program: BorrowedFd<'_>) -> Option<u64> {

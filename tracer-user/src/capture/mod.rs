@@ -17,7 +17,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use tracer_abi::{Counter, SLOTS_PER_CPU, filter};
 
 pub(crate) use error::CaptureError;
-pub(crate) use info::kernel_release;
+pub(crate) use info::{is_host_pid_namespace, kernel_release};
 pub(crate) use programs::Hooks;
 
 /// How to capture.

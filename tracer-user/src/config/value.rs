@@ -291,6 +291,13 @@ impl FromStr for Endpoint {
         let uri: http::Uri = url
             .parse()
             .map_err(|e: http::uri::InvalidUri| bad(&e.to_string()))?;
+        if uri
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+        {
+            // not quoted: it holds a password
+            return Err("the address holds credentials; give them as a header (`authorization`)".to_owned());
+        }
         match uri.scheme_str() {
             None | Some("http" | "https") if uri.host().is_some() => Ok(Endpoint {
                 url: url.into(),
@@ -399,6 +406,11 @@ mod tests {
         ] {
             good.parse::<Endpoint>().unwrap_or_else(|e| panic!("{good}: {e}"));
         }
+        let secret = "http://user:hush@h:4318".parse::<Endpoint>().unwrap_err();
+        assert!(
+            secret.contains("credentials") && !secret.contains("hush"),
+            "{secret}"
+        );
         for bad in ["", "ftp://h", "http://", "/v1/traces", "two words"] {
             bad.parse::<Endpoint>().unwrap_err();
         }

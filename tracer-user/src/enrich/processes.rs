@@ -281,7 +281,10 @@ mod tests {
         let child = child();
         let seen = table.opened(child.id(), Timestamp(1), &anchor);
         assert_eq!(&*seen.resource.service, "unknown_service");
-        assert!(Arc::ptr_eq(&seen, &table.opened(child.id(), Timestamp(2), &anchor)));
+        assert!(Arc::ptr_eq(
+            &seen,
+            &table.opened(child.id(), Timestamp(2), &anchor)
+        ));
         let own = table.opened(child.id(), soon(), &anchor);
         assert_eq!(&*own.resource.service, "cat");
         end(child);

@@ -25,9 +25,12 @@ use tokio::{
 };
 use tracer_abi::Counter;
 
-use self::{pipeline::Pipeline, totals::Totals};
+use self::{
+    pipeline::Pipeline,
+    totals::{LOST_BYTES, Totals},
+};
 use crate::{
-    capture::{Capture, CaptureConfig, KernelCounters, kernel_release},
+    capture::{Capture, CaptureConfig, KernelCounters, is_host_pid_namespace, kernel_release},
     clock::boot_now,
     config::{
         Loaded,
@@ -178,6 +181,12 @@ fn announce(config: &Config, capture: &Capture, started: Instant) {
             "this kernel lacks a tracepoint; sends start when their call ends"
         );
     }
+    if !is_host_pid_namespace() {
+        tracing::warn!(
+            "this is not the host's process-id namespace: processes cannot be told apart, so names of services and \
+             process filters are wrong; run the container with the host's (hostPID, --pid=host)"
+        );
+    }
     match (config.export.print, export::effective_print(&config.export)) {
         (Print::Auto, Print::Text) => {
             tracing::info!("no OTLP endpoint is set (--endpoint): spans are printed on standard output");
@@ -198,27 +207,38 @@ fn announce(config: &Config, capture: &Capture, started: Instant) {
 /// Says when the kernel side loses something, at most once in ten seconds.
 #[derive(Debug, Default)]
 struct Watch {
-    ring_full: u64,
+    /// Losses that were told of.
+    told: Vec<u64>,
     said: Option<Instant>,
 }
 
 impl Watch {
     fn look(&mut self, counters: &KernelCounters) {
-        let ring_full = counters.get(Counter::RingFull);
-        let lost = ring_full.saturating_sub(self.ring_full);
-        if lost > 0
-            && self
-                .said
-                .is_none_or(|said| said.elapsed() > Duration::from_secs(10))
-        {
-            let bytes = counters.get(Counter::RingFullBytes);
-            tracing::warn!(
-                records = lost,
-                bytes,
-                "the ring buffer was full; a larger one may help (capture.ring_bytes)"
-            );
-            (self.ring_full, self.said) = (ring_full, Some(Instant::now()));
+        let soon = |said: Instant| said.elapsed() <= Duration::from_secs(10);
+        if self.said.is_some_and(soon) {
+            return;
         }
+        let now: Vec<u64> = LOST_BYTES.iter().map(|c| counters.get(*c)).collect();
+        let told = self.told.iter().copied().chain(std::iter::repeat(0));
+        let lost: Vec<String> = LOST_BYTES
+            .iter()
+            .zip(now.iter().zip(told))
+            .filter(|(_, (now, told))| *now > told)
+            .map(|(counter, (now, told))| format!("{}={}", counter.name(), now - told))
+            .collect();
+        if lost.is_empty() {
+            return;
+        }
+        let hint = if lost.iter().any(|l| l.starts_with(Counter::RingFullBytes.name())) {
+            "a larger ring may help (capture.ring_bytes)"
+        } else {
+            "spans that they belong to are incomplete or missing"
+        };
+        tracing::warn!(
+            lost = lost.join(" "),
+            "bytes of connections were not seen; {hint}"
+        );
+        (self.told, self.said) = (now, Some(Instant::now()));
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{capture::KernelCounters, config::schema::LogFormat, export::queue::S
 
 /// Bytes of judged connections that user space did not get, by cause. What is skipped on purpose
 /// (message bodies) is not among them.
-const LOST_BYTES: [Counter; 5] = [
+pub(super) const LOST_BYTES: [Counter; 5] = [
     Counter::RingFullBytes,
     Counter::NoBufferBytes,
     Counter::UnreadBytes,
