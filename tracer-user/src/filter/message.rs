@@ -21,8 +21,8 @@ impl MessageFilter {
         })
     }
 
-    /// Whether the span is wanted. Its topic is the one that the user knows: a retry or dead-letter delivery goes by
-    /// its original topic.
+    /// Whether the span is wanted. Its topic is the one that the user knows: a retry goes by its original topic, a
+    /// dead-letter delivery by `%DLQ%` and the group.
     pub(crate) fn allows(&self, span: &Span) -> bool {
         self.topics.pass([&*span.topic]) && self.groups.pass(span.group.as_deref())
     }
