@@ -99,7 +99,12 @@ pub(crate) fn send(span: &Span, sent: &Sent, mode: Mode, sender: &Sender<'_>) ->
 /// Where it went and who sent it.
 pub(crate) fn broker(span: &Span, sender: &Sender<'_>) -> Result<()> {
     same!(span, "process", span.pid(), Some(i64::from(sender.pid)));
-    same!(span, "server", span.text("server.address"), "127.0.0.1");
+    same!(
+        span,
+        "server",
+        span.text("server.address"),
+        sender.server.broker.ip().to_string()
+    );
     same!(
         span,
         "port",

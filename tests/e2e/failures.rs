@@ -4,7 +4,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use testbed::{Mode, Send, Span, artifacts::CLIENT_VERSIONS, client::Library};
+use testbed::{Mode, Send, Span, artifacts::CLIENT_VERSIONS, client::Library, tracer::Options};
 
 use crate::{
     Case, check,
@@ -36,7 +36,14 @@ fn client_gives_up(world: &World) -> Result<()> {
 
 fn give_up(world: &World, library: Library, error_type: &str) -> Result<()> {
     let server = world.server(NEWEST)?;
-    let mut scene = Scene::start_with(world, "unanswered", &[], &[CORRELATE_TIMEOUT])?;
+    let mut scene = Scene::start_with(
+        world,
+        "unanswered",
+        Options {
+            env: &[CORRELATE_TIMEOUT],
+            ..Options::default()
+        },
+    )?;
     let topic = world.topic(server, "unanswered")?;
     let mut client = world.client(library, server, "producer")?;
     client.producer("unanswered")?;

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use testbed::{Consume, Mode, Send, Tracer, client::Library};
+use testbed::{Consume, Mode, Send, Tracer, client::Library, tracer::Options};
 
 use crate::{
     Case,
@@ -118,7 +118,13 @@ fn killed(world: &World) -> Result<()> {
     scene.tracer.process().wait(Duration::from_secs(5))?;
     let restarted = Instant::now();
     let dir = world.dir()?;
-    scene.tracer = Tracer::start(&world.artifacts, dir, "killed-again", &scene.collector, &[], &[])?;
+    scene.tracer = Tracer::start(
+        &world.artifacts,
+        dir,
+        "killed-again",
+        &scene.collector,
+        Options::default(),
+    )?;
     let before = scene.collector.spans()?.len();
     let first = loop {
         if scene.collector.spans()?.len() > before {

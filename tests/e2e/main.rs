@@ -5,9 +5,11 @@
 //! and each group shares a tracer and a collector.
 
 mod check;
+mod exports;
 mod failures;
 mod filters;
 mod foreign;
+mod ipv6;
 mod lifecycle;
 mod load;
 mod matrix;
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
     trials.extend(matrix::trials(&world));
     trials.extend(failures::trials(&world));
     trials.extend(filters::trials(&world));
+    trials.extend(ipv6::trials(&world));
+    trials.extend(exports::trials(&world));
     trials.extend(privacy::trials(&world));
     trials.extend(foreign::trials(&world));
     trials.extend(lifecycle::trials(&world));

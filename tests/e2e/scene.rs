@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use testbed::{Collector, Span, Tracer};
+use testbed::{Collector, Span, Tracer, tracer::Options};
 
 use crate::world::World;
 
@@ -19,20 +19,22 @@ pub(crate) struct Scene {
 impl Scene {
     /// Starts both; `args` go to `rmqtrace run`.
     pub(crate) fn start(world: &World, name: &str, args: &[&str]) -> Result<Scene> {
-        Scene::start_with(world, name, args, &[])
+        Scene::start_with(
+            world,
+            name,
+            Options {
+                args,
+                ..Options::default()
+            },
+        )
     }
 
-    /// The same with environment variables.
-    pub(crate) fn start_with(
-        world: &World,
-        name: &str,
-        args: &[&str],
-        env: &[(&str, &str)],
-    ) -> Result<Scene> {
+    /// The same with all options.
+    pub(crate) fn start_with(world: &World, name: &str, options: Options<'_>) -> Result<Scene> {
         let dir = world.dir()?;
         let name = world.fresh(name);
         let collector = Collector::start(&world.artifacts, dir, &name)?;
-        let tracer = Tracer::start(&world.artifacts, dir, &name, &collector, args, env)?;
+        let tracer = Tracer::start(&world.artifacts, dir, &name, &collector, options)?;
         Ok(Scene { collector, tracer })
     }
 

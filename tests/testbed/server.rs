@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -39,17 +39,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts both and waits until both say that they are ready. Files go to `dir`.
+    /// Starts both on IPv4's loopback and waits until both say that they are ready. Files go to `dir`.
     pub fn start(artifacts: &Artifacts, version: &'static str, dir: &Path) -> Result<Server> {
+        Server::start_on(artifacts, version, dir, ports::LOOPBACK)
+    }
+
+    /// The same on any address of this machine.
+    pub fn start_on(artifacts: &Artifacts, version: &'static str, dir: &Path, ip: IpAddr) -> Result<Server> {
         let jars = require(
             artifacts.server_jars(version),
             &format!("RocketMQ server {version}"),
         )?;
-        let dir = dir.join(format!("server-{version}"));
+        let family = if ip.is_ipv6() { "-ipv6" } else { "" };
+        let dir = dir.join(format!("server-{version}{family}"));
         fs::create_dir_all(dir.join("conf"))?;
         let dir = dir.canonicalize()?;
-        let name_server = SocketAddr::from(([127, 0, 0, 1], ports::free()?));
-        let broker = SocketAddr::from(([127, 0, 0, 1], ports::free_for_broker()?));
+        let name_server = ports::free_on(ip)?;
+        let broker = ports::free_for_broker(ip)?;
 
         let name_server_config = dir.join("namesrv.properties");
         fs::write(
@@ -156,7 +162,7 @@ impl Java {
 /// `brokerIP1` is what clients dial; without it the broker advertises an outside address. The delay levels make the first
 /// retries (levels 3, 4, …) come after one second instead of ten.
 fn broker_properties(dir: &Path, name_server: SocketAddr, broker: SocketAddr) -> String {
-    let (port, store) = (broker.port(), dir.join("store"));
+    let (ip, port, store) = (broker.ip(), broker.port(), dir.join("store"));
     let store = store.display();
     format!(
         "brokerClusterName=TestCluster
@@ -164,8 +170,8 @@ brokerName=broker-a
 brokerId=0
 brokerRole=ASYNC_MASTER
 namesrvAddr={name_server}
-brokerIP1=127.0.0.1
-brokerIP2=127.0.0.1
+brokerIP1={ip}
+brokerIP2={ip}
 listenPort={port}
 storePathRootDir={store}
 storePathCommitLog={store}/commitlog

@@ -17,6 +17,27 @@ use crate::{
 /// What rmqtrace logs when it captures.
 const READY_LINE: &str = " ready";
 
+/// How spans travel to the collector.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Transport {
+    /// OTLP over gRPC.
+    #[default]
+    Grpc,
+    /// OTLP over HTTP, with protobuf.
+    Http,
+}
+
+/// How to start `rmqtrace run`.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Options<'a> {
+    /// Transport to the collector.
+    pub transport: Transport,
+    /// Further arguments.
+    pub args: &'a [&'a str],
+    /// Environment variables.
+    pub env: &'a [(&'a str, &'a str)],
+}
+
 /// A running daemon; dropping it stops it.
 #[derive(Debug)]
 pub struct Tracer {
@@ -24,27 +45,26 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Starts `rmqtrace run` with these further arguments and environment variables, exporting to the collector over gRPC, and waits until it
-    /// captures. Its log goes to `dir/name.log`.
+    /// Starts `rmqtrace run`, exporting to the collector, and waits until it captures. Its log goes to `dir/name.log`.
     pub fn start(
         artifacts: &Artifacts,
         dir: &Path,
         name: &str,
         collector: &Collector,
-        args: &[&str],
-        env: &[(&str, &str)],
+        options: Options<'_>,
     ) -> Result<Tracer> {
         let program = require(artifacts.rmqtrace(), "the rmqtrace binary")?;
+        let (port, protocol) = match options.transport {
+            Transport::Grpc => (collector.grpc, "grpc"),
+            Transport::Http => (collector.http, "http/protobuf"),
+        };
         let mut command = Command::new(program);
         command
             .arg("run")
-            .args(args)
-            .envs(env.iter().copied())
-            .env(
-                "OTEL_EXPORTER_OTLP_ENDPOINT",
-                format!("http://127.0.0.1:{}", collector.grpc),
-            )
-            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+            .args(options.args)
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}"))
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .envs(options.env.iter().copied());
         Tracer::launch(command, &dir.join(format!("{name}.log")))
     }
 
