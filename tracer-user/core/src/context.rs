@@ -6,10 +6,16 @@
 //! |---|---|
 //! | `traceparent`, with `tracestate` | W3C Trace Context |
 //! | `TRACE_CONTEXT` | the same text as `traceparent` |
+//! | `sw8` | SkyWalking: ids of text, from which ids of 16 and 8 bytes are computed |
+//! | `b3` | B3 in one property |
+//! | `X-B3-TraceId`, `X-B3-SpanId` | B3 in several |
+//! | `uber-trace-id` | Jaeger |
 //!
 //! The first of several properties of one name counts: brokers up to 5.3.3 append a batch's own properties to
-//! those of each message, and the message's own stand nearer to the application (§3.4). Not read: `sw8`, whose
-//! trace ids are no 16 bytes, and the propagators b3 and jaeger.
+//! those of each message, and the message's own stand nearer to the application (§3.4). A property that only
+//! says whether to sample carries no context, and is not malformed.
+
+mod other;
 
 use std::sync::Arc;
 
@@ -39,30 +45,92 @@ pub struct Lookup {
     pub malformed: u32,
 }
 
-/// Looks for a carried context.
-pub fn look_up(properties: &Properties) -> Lookup {
-    let (mut parent, mut state, mut context) = (None, None, None);
-    for (name, value) in properties.iter() {
-        let slot = match name.len() {
-            11 if name.eq_ignore_ascii_case("traceparent") => &mut parent,
-            10 if name.eq_ignore_ascii_case("tracestate") => &mut state,
-            13 if name.eq_ignore_ascii_case("TRACE_CONTEXT") => &mut context,
-            _ => continue,
-        };
-        slot.get_or_insert(value);
-    }
-    let mut found = Lookup::default();
-    for (text, state) in [(parent, state), (context, None)] {
-        let Some(text) = text else { continue };
-        match parse_traceparent(text) {
-            None => found.malformed += 1,
-            Some(_) if found.carried.is_some() => {}
-            Some(context) => {
-                let state = state.filter(|s| s.len() <= TRACE_STATE_MAX).map(Arc::from);
-                found.carried = Some(Carried { context, state });
+/// The properties that may carry a context; the first of each name.
+#[derive(Clone, Copy, Default)]
+struct Raw<'a> {
+    parent: Option<&'a str>,
+    state: Option<&'a str>,
+    context: Option<&'a str>,
+    sw8: Option<&'a str>,
+    b3: Option<&'a str>,
+    b3_trace: Option<&'a str>,
+    b3_span: Option<&'a str>,
+    uber: Option<&'a str>,
+}
+
+impl<'a> Raw<'a> {
+    fn read(properties: &'a Properties) -> Raw<'a> {
+        let mut raw = Raw::default();
+        for (name, value) in properties.iter() {
+            // most names of most messages are told apart by their length
+            let (expected, slot) = match name.len() {
+                2 => ("b3", &mut raw.b3),
+                3 => ("sw8", &mut raw.sw8),
+                10 => ("tracestate", &mut raw.state),
+                11 if name.starts_with(['t', 'T']) => ("traceparent", &mut raw.parent),
+                11 => ("X-B3-SpanId", &mut raw.b3_span),
+                12 => ("X-B3-TraceId", &mut raw.b3_trace),
+                13 if name.starts_with(['u', 'U']) => ("uber-trace-id", &mut raw.uber),
+                13 => ("TRACE_CONTEXT", &mut raw.context),
+                _ => continue,
+            };
+            if name.eq_ignore_ascii_case(expected) {
+                slot.get_or_insert(value);
             }
         }
+        raw
     }
+}
+
+/// What one form has to say.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum Form {
+    /// A context.
+    Context(SpanContext),
+    /// It is there, and carries no context.
+    Nothing,
+    /// It is there, and not readable.
+    Malformed,
+}
+
+impl Form {
+    fn of(context: Option<SpanContext>) -> Form {
+        context.map_or(Form::Malformed, Form::Context)
+    }
+}
+
+/// Looks for a carried context.
+pub fn look_up(properties: &Properties) -> Lookup {
+    let raw = Raw::read(properties);
+    let w3c = |text| Form::of(parse_traceparent(text));
+    let b3_multi = || match (raw.b3_trace, raw.b3_span) {
+        (None, None) => None,
+        (trace, span) => Some(other::b3_multi(trace, span)),
+    };
+    let forms = [
+        raw.parent.map(w3c),
+        raw.context.map(w3c),
+        raw.sw8.map(other::sw8),
+        raw.b3.map(other::b3),
+        b3_multi(),
+        raw.uber.map(other::jaeger),
+    ];
+    let mut found = Lookup::default();
+    let mut preferred = None;
+    for (index, form) in forms.into_iter().enumerate() {
+        match form {
+            Some(Form::Context(context)) => preferred = preferred.or(Some((index, context))),
+            Some(Form::Malformed) => found.malformed += 1,
+            Some(Form::Nothing) | None => {}
+        }
+    }
+    found.carried = preferred.map(|(index, context)| {
+        let state = raw.state.filter(|s| index == 0 && s.len() <= TRACE_STATE_MAX);
+        Carried {
+            context,
+            state: state.map(Arc::from),
+        }
+    });
     found
 }
 
@@ -75,8 +143,15 @@ fn parse_traceparent(text: &str) -> Option<SpanContext> {
     let span_id = hex::<8>(parts.next()?)?;
     hex::<1>(parts.next()?)?;
     let more = parts.next().is_some();
-    let valid = version != 0xff && !(version == 0 && more) && trace_id != [0; 16] && span_id != [0; 8];
-    valid.then_some(SpanContext {
+    if version == 0xff || version == 0 && more {
+        return None;
+    }
+    context(trace_id, span_id)
+}
+
+/// Ids that are not zero.
+fn context(trace_id: [u8; 16], span_id: [u8; 8]) -> Option<SpanContext> {
+    (trace_id != [0; 16] && span_id != [0; 8]).then_some(SpanContext {
         trace_id: TraceId(trace_id),
         span_id: SpanId(span_id),
     })
@@ -159,6 +234,60 @@ mod tests {
         ]));
         assert_eq!(ids(&found), Some((TRACE.to_owned(), SPAN.to_owned())));
         assert_eq!(found.carried.and_then(|c| c.state).as_deref(), Some("vendor=1"));
+    }
+
+    #[test]
+    fn forms_in_order_of_preference() {
+        let trace = |n: u8| format!("{n:032x}");
+        let forms = [
+            ("traceparent", format!("00-{}-{SPAN}-01", trace(1))),
+            ("TRACE_CONTEXT", format!("00-{}-{SPAN}-01", trace(2))),
+            ("sw8", "1-YQ==-Yg==-0-Yw==-ZA==-ZQ==-Zg==".to_owned()),
+            ("b3", format!("{}-{SPAN}", trace(4))),
+            ("X-B3-TraceId", trace(5)),
+            ("uber-trace-id", format!("6:{SPAN}:0:1")),
+        ];
+        let sw8 = crate::ids::trace_id(b"a").to_string();
+        let expected = [trace(1), trace(2), sw8, trace(4), trace(5), trace(6)];
+        for (first, expected) in expected.into_iter().enumerate() {
+            // the least preferred come first
+            let mut entries: Vec<_> = forms[first..]
+                .iter()
+                .rev()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
+            entries.push(("x-b3-spanid", SPAN));
+            if first > 4 {
+                entries.pop();
+            }
+            let found = look_up(&properties(&entries));
+            assert_eq!(ids(&found).unwrap().0, expected);
+            assert_eq!(found.malformed, 0);
+        }
+    }
+
+    #[test]
+    fn the_state_goes_with_its_parent_only() {
+        let good = format!("00-{TRACE}-{SPAN}-01");
+        let found = look_up(&properties(&[
+            ("TRACE_CONTEXT", &good),
+            ("tracestate", "vendor=1"),
+        ]));
+        assert_eq!(found.carried.and_then(|c| c.state), None);
+    }
+
+    #[test]
+    fn every_malformed_form_counts() {
+        let names = [
+            "traceparent",
+            "TRACE_CONTEXT",
+            "sw8",
+            "b3",
+            "X-B3-TraceId",
+            "uber-trace-id",
+        ];
+        let found = look_up(&properties(&names.map(|name| (name, "junk"))));
+        assert_eq!((found.carried, found.malformed), (None, 6));
     }
 
     #[test]

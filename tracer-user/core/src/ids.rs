@@ -7,6 +7,13 @@
 //! send span  XXH3_64(K 00 "send"), seed 0, big-endian
 //! ```
 //!
+//! SkyWalking's ids are texts. Ids of the right size are computed from them likewise:
+//!
+//! ```text
+//! trace id   XXH3_128(trace id), big-endian
+//! span id    XXH3_64(segment id 00 span id in decimal), big-endian
+//! ```
+//!
 //! An all-zero result, which OpenTelemetry does not allow, gets its last byte set to 1. The derivation is
 //! public and stable: a change is a breaking change.
 
@@ -32,6 +39,17 @@ pub fn creation_context(key: &[u8]) -> SpanContext {
     SpanContext {
         trace_id: trace_id(key),
         span_id: send_span_id(key),
+    }
+}
+
+/// The context that a SkyWalking agent means by a trace id, a segment id and the number of a span in the segment.
+pub fn skywalking_context(trace: &[u8], segment: &[u8], span: u32) -> SpanContext {
+    let mut input = segment.to_vec();
+    input.push(0);
+    input.extend_from_slice(span.to_string().as_bytes());
+    SpanContext {
+        trace_id: trace_id(trace),
+        span_id: SpanId(non_zero(xxh3_64(&input).to_be_bytes())),
     }
 }
 
@@ -92,6 +110,15 @@ mod tests {
             assert_eq!(trace_id(key.as_bytes()).to_string(), trace, "{key}");
             assert_eq!(send_span_id(key.as_bytes()).to_string(), span, "{key}");
         }
+    }
+
+    #[test]
+    fn golden_skywalking() {
+        let trace = b"1f6a6e2f4e5b4b6c8d3a6b1c2d3e4f50.42.17319876543210001";
+        let segment = b"1f6a6e2f4e5b4b6c8d3a6b1c2d3e4f50.42.17319876543210000";
+        let context = skywalking_context(trace, segment, 3);
+        assert_eq!(context.trace_id.to_string(), "8d5eb67bb6c2c5a1a8876b749b177a42");
+        assert_eq!(context.span_id.to_string(), "79003a77a2d54073");
     }
 
     #[test]

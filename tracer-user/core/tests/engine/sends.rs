@@ -259,6 +259,31 @@ fn carried_contexts() {
 }
 
 #[test]
+fn carried_contexts_of_other_propagators() {
+    let script = on_a_connection(|s, c| {
+        let parts: Vec<&str> = PARENT.split('-').collect();
+        let (trace, span) = (parts[1], parts[2]);
+        for (opaque, with) in [
+            (1, format!("b3={trace}-{span}-1")),
+            (
+                2,
+                format!("X-B3-TraceId={trace};X-B3-SpanId={span};X-B3-Sampled=1"),
+            ),
+            (3, format!("uber-trace-id={trace}%3A{span}%3A0%3A1")),
+            // the same context, and one that is not readable
+            (4, format!("uber-trace-id={trace}:{span}:0:1;b3=junk")),
+            // says only that it is not sampled
+            (5, "b3=0".to_owned()),
+        ] {
+            s.write(c, send(opaque, "orders", &format!("UNIQ_KEY=id-{opaque};{with}")));
+            s.at(opaque as u64 * 10).read(c, sent(opaque, 0));
+        }
+    });
+    assert_snapshot!(brief(&script.spans()));
+    assert_eq!(script.totals().malformed_contexts, 1);
+}
+
+#[test]
 fn derivation_can_be_turned_off() {
     let mut script = on_a_connection(|s, c| {
         s.at(10).write(c, send(1, "orders", &key(K1)));
