@@ -54,7 +54,7 @@ fn run(world: &World) -> Result<()> {
             .with_context(|| format!("no send span of {message:?}"))?;
         check::send(span, message, Mode::Sync, &sender)?;
         ensure!(
-            span.text("messaging.rocketmq.offset_message_id").len() == 40,
+            span.text("messaging.rocketmq.offset_message_id").len() == 56,
             "not an IPv6 offset id: {span:#?}"
         );
     }
