@@ -62,6 +62,8 @@ pub(crate) struct Processes {
     /// How long an ended process is remembered.
     keep: Duration,
     most: usize,
+    /// It was said that `/proc` is closed.
+    said: bool,
 }
 
 impl Processes {
@@ -84,6 +86,7 @@ impl Processes {
             configured,
             keep,
             most,
+            said: false,
         }
     }
 
@@ -158,6 +161,14 @@ impl Processes {
                 pid,
                 ..Facts::default()
             };
+        }
+        if facts.start_ticks.is_some() && facts.exe.is_none() && !self.said {
+            self.said = true;
+            tracing::warn!(
+                pid,
+                "what runs in this process cannot be read from /proc (CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH are missing): \
+                 services have no names, and filters by executable let nothing through"
+            );
         }
         let started = facts.start_ticks.map(of_ticks);
         let verdict = self.filter.verdict(&facts);
