@@ -10,6 +10,7 @@ use crate::{
     copy::copy,
     counters::count,
     emit, filter,
+    follow::place,
     judge::{Attempt, judge},
     kernel::{current, now},
     scratch::exchange,
@@ -73,7 +74,8 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
     let before = conn.way(direction).end;
     let offset = conn.way(direction).advance(sk, direction, length);
     let skipped = offset.saturating_sub(before);
-    let elapsed = if direction == Direction::SEND && start_ns != 0 {
+    // after bytes that went past, the start may be that of an earlier send
+    let elapsed = if direction == Direction::SEND && start_ns != 0 && skipped == 0 {
         time_ns - start_ns
     } else {
         0
@@ -104,7 +106,7 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
         }
     };
     let way = conn.way(direction);
-    if way.follow.placed != 0 {
+    if way.follow.place == place::KNOWN {
         if skipped != 0 {
             count(Counter::SkippedBytes, skipped);
             way.follow.missed(skipped);
@@ -112,7 +114,7 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
     } else if skipped != 0 || source.address == 0 {
         way.held = 0;
     }
-    if conn.way(direction).follow.placed == 0 {
+    if conn.way(direction).follow.place != place::KNOWN {
         let found = source.address != 0
             && judge(
                 conn,
@@ -126,7 +128,15 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
             );
         if !found {
             if conn.verdict == verdict::OURS && conn.way(direction).held == 0 {
-                count(Counter::UnplacedBytes, length);
+                let lost = conn.way(direction).follow.place == place::LOST;
+                count(
+                    if lost {
+                        Counter::LostPlaceBytes
+                    } else {
+                        Counter::UnplacedBytes
+                    },
+                    length,
+                );
                 emit::range(&header, offset, length);
             }
             return;
@@ -134,12 +144,14 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
     }
     if exchange(&raw mut conn.opened, 1) == 0 {
         filter::remember(tgid);
-        emit::open(conn, sk, &header);
+        if !emit::open(conn, sk, &header) {
+            conn.opened = 0;
+        }
         debug!(
             &(),
             "connection {} of process {} judged", header.cookie, header.tgid
         );
-        if conn.role == Role::SERVER && SERVER_SIDE.load() == 0 {
+        if conn.role == Role::SERVER && SERVER_SIDE.load() == 0 && conn.opened != 0 {
             conn.verdict = verdict::QUIET;
             return;
         }

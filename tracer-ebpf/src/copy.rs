@@ -14,7 +14,7 @@ use tracer_abi::{CALL_STEPS, CHUNK, Counter, Header};
 use crate::{
     counters::count,
     emit,
-    follow::{Follow, WINDOW, Withheld},
+    follow::{Follow, WINDOW, Withheld, place},
     scratch::{self, Slot},
     socket::Way,
     source::{Source, Vector, read_pair},
@@ -234,7 +234,7 @@ fn look(slot: &mut Slot) -> i64 {
             }
         }
     }
-    if slot.follow.placed == 0 { 1 } else { 0 }
+    if slot.follow.place == place::KNOWN { 0 } else { 1 }
 }
 
 /// Reads `n` bytes at the cursor: behind the record's bytes (`copies`), into the window (`looks`), or both.

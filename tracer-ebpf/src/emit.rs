@@ -29,12 +29,13 @@ static EVENTS: RingBuf<(), RING_BYTES> = RingBuf::new();
 #[unsafe(no_mangle)]
 static WAKE_BYTES: Global<u64> = Global::new(1 << 20);
 
+const BPF_RB_FORCE_WAKEUP: u64 = 2;
+
 /// `BPF_RB_NO_WAKEUP` or `BPF_RB_FORCE_WAKEUP`.
 #[inline(always)]
 fn wake() -> u64 {
     const BPF_RB_AVAIL_DATA: u64 = 0;
     const BPF_RB_NO_WAKEUP: u64 = 1;
-    const BPF_RB_FORCE_WAKEUP: u64 = 2;
     // SAFETY: a map pointer and a constant.
     let pending = unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), BPF_RB_AVAIL_DATA) };
     if pending >= WAKE_BYTES.load() {
@@ -107,12 +108,13 @@ pub(crate) fn range(header: &Header, offset: u64, length: u64) {
     count(Counter::Bytes, length);
 }
 
-/// Tells who the connection is.
+/// Tells who the connection is. False where there was no room: then it must be told again. Wakes the reader, so that
+/// it looks at the process while that is still there.
 #[inline(always)]
-pub(crate) fn open(conn: &Conn, sk: *const c_void, header: &Header) {
+pub(crate) fn open(conn: &Conn, sk: *const c_void, header: &Header) -> bool {
     let Some(mut entry) = EVENTS.reserve_untyped::<Open>(0) else {
         count(Counter::RingFull, 1);
-        return;
+        return false;
     };
     let record = entry.as_mut_ptr();
     // SAFETY: the reserved memory has the size of the record, and every field of it is written. Written in place:
@@ -130,8 +132,9 @@ pub(crate) fn open(conn: &Conn, sk: *const c_void, header: &Header) {
         (*record).from_start = conn.from_start;
         (*record).reserved = 0;
     }
-    entry.submit(wake());
+    entry.submit(BPF_RB_FORCE_WAKEUP);
     count(Counter::Records, 1);
+    true
 }
 
 /// IPv6 addresses, or IPv4 ones with zeros behind them.

@@ -46,6 +46,15 @@ mod state {
     pub(super) const BATCH_TAIL: u8 = 11;
 }
 
+/// Whether it is known where frames start.
+pub(crate) mod place {
+    // 0: no frame was found yet
+    /// It is known.
+    pub(crate) const KNOWN: u8 = 1;
+    /// It was known, until bytes went past or were no frame.
+    pub(crate) const LOST: u8 = 2;
+}
+
 /// What a frame's code says about its body.
 mod body {
     /// An application's: skipped, unless it is a batch.
@@ -72,8 +81,8 @@ pub(crate) struct Follow {
     pub(crate) have: u16,
     state: u8,
     body: u8,
-    /// 1: the place is known. 0: look for the start of a frame.
-    pub(crate) placed: u8,
+    /// One of [`place`].
+    pub(crate) place: u8,
     unused: u8,
 }
 
@@ -99,7 +108,7 @@ impl Follow {
         have: 0,
         state: state::END,
         body: body::MESSAGE,
-        placed: 1,
+        place: place::KNOWN,
         unused: 0,
     };
 
@@ -142,7 +151,7 @@ impl Follow {
                 ..Follow::START
             };
         } else {
-            self.placed = 0;
+            self.place = place::LOST;
         }
     }
 
@@ -198,7 +207,7 @@ impl Follow {
         let header = u32::from_be_bytes([0, w[5], w[6], w[7]]);
         let sound = w[0] == 0 && w[4] <= 1 && (21..=length.saturating_sub(4)).contains(&header);
         if !sound {
-            self.placed = 0;
+            self.place = place::LOST;
             return;
         }
         self.left = length - 4;

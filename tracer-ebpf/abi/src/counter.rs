@@ -47,7 +47,8 @@ counters! {
     NoSlot = 11, "no_slot";
     /// Stream bytes of those operations.
     NoSlotBytes = 12, "no_slot_bytes";
-    /// Stream bytes of judged connections before a frame was found, declared as ranges without bytes.
+    /// Stream bytes of judged connections before the first frame of their direction, declared as ranges without bytes:
+    /// what is left of a frame that was under way when the tracer came.
     UnplacedBytes = 13, "unplaced_bytes";
     /// Stream bytes that went past the hooks, found by a jump of the TCP sequence number.
     SkippedBytes = 14, "skipped_bytes";
@@ -57,6 +58,9 @@ counters! {
     NoStorage = 16, "no_storage";
     /// Bytes of held prefixes that were given up before the connection was judged.
     PrefixBytes = 17, "unjudged_bytes";
+    /// Stream bytes after the place in the stream was lost and before the next frame was found, declared as ranges
+    /// without bytes.
+    LostPlaceBytes = 18, "lost_place_bytes";
 }
 
 /// Number of counters.

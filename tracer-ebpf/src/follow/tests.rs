@@ -1,6 +1,6 @@
 //! Follows streams whose every byte is known to be wanted or not, cut at any place.
 
-use super::{Follow, WINDOW, Withheld};
+use super::{Follow, WINDOW, Withheld, place};
 
 /// What a stream should leave: each byte, and whether it is copied.
 #[derive(Default)]
@@ -88,7 +88,7 @@ fn run(bytes: &[u8], sizes: &[usize]) -> Vec<bool> {
     while at < bytes.len() {
         let end = (at + sizes[turn % sizes.len()]).min(bytes.len());
         turn += 1;
-        while at < end && follow.placed == 1 {
+        while at < end && follow.place == place::KNOWN {
             let room = (end - at) as u32;
             let n = if follow.skip != 0 {
                 let n = follow.skip.min(room);
@@ -118,7 +118,7 @@ fn run(bytes: &[u8], sizes: &[usize]) -> Vec<bool> {
                 }
             }
         }
-        if follow.placed == 0 {
+        if follow.place == place::LOST {
             return copied;
         }
     }
@@ -199,7 +199,7 @@ fn a_hole_in_a_body_harms_nothing() {
         ..Follow::START
     };
     follow.missed(30);
-    assert_eq!((follow.placed, follow.skip, follow.left), (1, 70, 70));
+    assert_eq!((follow.place, follow.skip, follow.left), (place::KNOWN, 70, 70));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_hole_in_a_frame_costs_the_rest_of_it() {
         ..Follow::START
     };
     follow.missed(30);
-    assert_eq!((follow.placed, follow.copy, follow.skip), (1, 0, 70));
+    assert_eq!((follow.place, follow.copy, follow.skip), (place::KNOWN, 0, 70));
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_hole_over_the_end_loses_the_place() {
         ..Follow::START
     };
     follow.missed(101);
-    assert_eq!(follow.placed, 0);
+    assert_eq!(follow.place, place::LOST);
 }
 
 #[test]

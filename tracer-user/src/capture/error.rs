@@ -23,6 +23,14 @@ pub(crate) enum CaptureError {
         /// What reading it said.
         source: std::io::Error,
     },
+    /// The kernel does not say how many processors it has.
+    #[error(
+        "/sys/devices/system/cpu/possible cannot be read ({source}); in a container, /sys must be mounted"
+    )]
+    NoCpus {
+        /// What reading it said.
+        source: std::io::Error,
+    },
     /// The kernel's type information lacks something.
     #[error("this kernel is not supported: {0}")]
     Offsets(#[from] BtfError),

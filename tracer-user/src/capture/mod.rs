@@ -213,7 +213,7 @@ fn load(config: &CaptureConfig) -> Result<(Ebpf, Btf), CaptureError> {
     let btf = Btf::parse(&types, aya::Endianness::default()).map_err(aya::EbpfError::BtfError)?;
     drop(types);
     let object = object::bytes()?;
-    let cpus = aya::util::nr_cpus().map_err(|(_, source)| CaptureError::NoBtf { source })? as u32;
+    let cpus = aya::util::nr_cpus().map_err(|(_, source)| CaptureError::NoCpus { source })? as u32;
     let wake = WAKE_BYTES.min(u64::from(config.ring_bytes) / 8);
     let log_level: u8 = if config.kernel_log {
         aya_log::Level::Debug as u8
