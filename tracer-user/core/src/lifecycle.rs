@@ -4,7 +4,8 @@
 //! ```text
 //! request ──▶ request() ─┬─ send  ──▶ Pending::Send ─┐
 //!                        ├─ pull  ──▶ Pending::Pull ─┤ answered(), written(), unanswered() ──▶ spans
-//!                        ├─ commit, send-back ───────┼──────────────▶ ends of deliveries ──▶ spans
+//!                        ├─ pop   ──▶ Pending::Pop ──┤
+//!                        ├─ commit, send-back, ack ──┼──────────────▶ ends of deliveries ──▶ spans
 //!                        └─ anything else            ▼
 //!                                              deliveries, by process, group and queue
 //! ```
@@ -18,6 +19,7 @@ mod delivery;
 mod group;
 mod message;
 mod names;
+mod pop;
 mod pull;
 mod queue;
 mod send;
@@ -28,6 +30,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use self::{
     group::Groups,
+    pop::{Pop, Pops},
     pull::Pull,
     send::{Attempt, Outcome},
     trace::Attempts,
@@ -49,6 +52,8 @@ pub(crate) enum Pending {
     Send(Box<Attempt>),
     /// A pull.
     Pull(Box<Pull>),
+    /// A pop.
+    Pop(Box<Pop>),
     /// Nothing depends on it.
     Other,
 }
@@ -70,6 +75,7 @@ pub(crate) struct Lifecycle {
     pub(crate) sink: Sink,
     attempts: Attempts,
     groups: Groups,
+    pops: Pops,
     /// Processes that themselves serve clients: proxies and brokers. What they send and pull is passed on.
     servers: BTreeSet<ProcessId>,
 }
@@ -80,6 +86,7 @@ impl Lifecycle {
             sink,
             attempts: Attempts::new(),
             groups: Groups::new(),
+            pops: Pops::new(),
             servers: BTreeSet::new(),
         }
     }
@@ -98,6 +105,15 @@ impl Lifecycle {
                     return Pending::Pull(Box::new(pull));
                 }
             }
+            RequestCode::POP_MESSAGE => {
+                self.sink.totals.pop_requests += 1;
+                if !passes_on && let Some(pop) = self.pop(peer, &frame.header) {
+                    return Pending::Pop(Box::new(pop));
+                }
+            }
+            RequestCode::ACK_MESSAGE => self.ack(peer, frame),
+            RequestCode::BATCH_ACK_MESSAGE => self.batch_ack(peer, frame),
+            RequestCode::CHANGE_MESSAGE_INVISIBLETIME => self.nack(peer, frame),
             RequestCode::QUERY_CONSUMER_OFFSET => self.query_offset(peer, frame),
             RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(peer, frame),
             RequestCode::CONSUMER_SEND_MSG_BACK => self.send_back(peer, frame),
@@ -133,6 +149,7 @@ impl Lifecycle {
                 attempt.finish(outcome, end, &mut self.sink, &mut self.attempts);
             }
             Pending::Pull(pull) => self.pull_answered(*pull, answer),
+            Pending::Pop(pop) => self.pop_answered(*pop, answer),
             Pending::Other => {}
         }
     }
@@ -157,7 +174,7 @@ impl Lifecycle {
                 attempt.finish(outcome, end, &mut self.sink, &mut self.attempts);
             }
             Pending::Pull(pull) => self.pull_unanswered(&pull),
-            Pending::Other => {}
+            Pending::Pop(_) | Pending::Other => {}
         }
     }
 
@@ -206,20 +223,27 @@ impl Lifecycle {
     pub(crate) fn process_ended(&mut self, process: ProcessId) {
         self.servers.remove(&process);
         self.groups.process_ended(process, &mut self.sink);
+        let failed = self.groups.failed();
+        self.pops.end(Some(process), &mut self.sink, failed);
     }
 
     /// When [`Lifecycle::handle_timeout`] has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.groups.poll_timeout()
+        let deadlines = [self.groups.poll_timeout(), self.pops.poll_timeout()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Lets time pass.
     pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
         self.groups.handle_timeout(now, &mut self.sink);
+        let failed = self.groups.failed();
+        self.pops.handle_timeout(now, &mut self.sink, failed);
     }
 
     /// Ends all deliveries.
     pub(crate) fn finish(&mut self) {
         self.groups.finish(&mut self.sink);
+        let failed = self.groups.failed();
+        self.pops.end(None, &mut self.sink, failed);
     }
 }

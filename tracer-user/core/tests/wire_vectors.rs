@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use tracer_core::wire::{
     BatchMessage, Body, Frame, Heartbeat, Language, RequestCode, ResponseCode, StoredMessage,
     heartbeat::{Consumer, Subscription},
+    pop::{BatchAck, Handle, Kind},
     sys_flag::{Compression, Transaction},
 };
 use wire_support::{frame, vector};
@@ -297,6 +298,16 @@ fn t11_t12_ack() {
             ("offset", "1234"),
         ],
     );
+    let info = frame.header.field("extraInfo").unwrap();
+    let handle = Handle::parse(&info).unwrap();
+    assert_eq!(
+        (handle.pop_time, handle.invisible_time, handle.kind),
+        (1_758_272_402_123, 60_000, Kind::Normal)
+    );
+    assert_eq!(
+        (handle.broker_name, handle.queue_id, handle.queue_offset),
+        ("broker-a", 2, 1234)
+    );
     let frame = decode(12);
     head(&frame, 0, 32, 1);
     assert_eq!(frame.header.fields().count(), 0);
@@ -309,12 +320,17 @@ fn t13_batch_ack() {
     let Body::Raw(body) = &frame.body else {
         panic!("{:?}", frame.body)
     };
-    let body: serde_json::Value = serde_json::from_slice(body).unwrap();
-    assert_eq!(body["acks"][0]["b"], "BQ==");
+    let batch = BatchAck::parse(body).unwrap();
+    assert_eq!(batch.broker_name, "broker-a");
+    let [ack] = &batch.acks[..] else {
+        panic!("{batch:?}")
+    };
+    assert_eq!((ack.group.as_str(), ack.topic.as_str()), ("cg-pop", "OrderTopic"));
     assert_eq!(
-        (&body["acks"][0]["so"], &body["brokerName"]),
-        (&1234.into(), &"broker-a".into())
+        (ack.kind, ack.queue_id, ack.pop_time),
+        (Kind::Normal, 2, 1_758_272_402_123)
     );
+    assert_eq!(ack.offsets().collect::<Vec<_>>(), [1234, 1236]);
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub const SUBSCRIPTIONS: usize = 1024;
 pub const QUEUES: usize = 64 * 1024;
 /// Deliveries without an end, over all queues. A Java consumer takes 1,000 a queue; each needs about 600 bytes.
 pub const DELIVERIES: usize = 128 * 1024;
+/// Popped messages in work. A Java consumer takes 96 a queue.
+pub const POPPED: usize = 64 * 1024;
 /// Messages whose send attempts are remembered: for the number of the next attempt, and so that only one of
 /// them gets the derived span id.
 pub const ATTEMPTS: usize = 64 * 1024;
@@ -30,5 +32,7 @@ pub const SERVERS: usize = 1024;
 /// How long an answer waits for its request. Records of the two come out of order by microseconds; a pull
 /// answer also waits for the next pull, which a client with full buffers delays by 50 ms.
 pub const HOLD: Duration = Duration::from_secs(2);
+/// How long a popped message that has expired may still be acknowledged.
+pub const POP_GRACE: Duration = Duration::from_secs(30);
 /// Least time between two sweeps of one group for deliveries whose time is up.
 pub const SWEEP: Duration = Duration::from_secs(1);

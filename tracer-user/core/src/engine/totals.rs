@@ -17,6 +17,8 @@ pub struct Totals {
     pub send_requests: u64,
     /// Pull requests of clients (codes 11, 361).
     pub pull_requests: u64,
+    /// Pop requests of clients (code 200050).
+    pub pop_requests: u64,
     /// Heartbeats of clients.
     pub heartbeats: u64,
 
@@ -26,7 +28,7 @@ pub struct Totals {
     pub messages_rejected: u64,
     /// Messages in attempts of which the outcome is not known: no answer, connection closed, answer lost.
     pub messages_unanswered: u64,
-    /// Messages in pull answers; internal topics are not counted, messages the client filters out are.
+    /// Messages in pull and pop answers; internal topics are not counted, messages the client filters out are.
     pub messages_delivered: u64,
     /// Delivered messages without a span, since the client's own tag filter drops them.
     pub messages_filtered: u64,
@@ -43,6 +45,10 @@ pub struct Totals {
     pub ended_by_commit: u64,
     /// Process spans that end by a send-back.
     pub ended_by_send_back: u64,
+    /// Process spans that end by an acknowledgement of a popped message.
+    pub ended_by_ack: u64,
+    /// Process spans of popped messages that the client gives back.
+    pub ended_by_nack: u64,
     /// Process spans without evidence of an end.
     pub ended_by_nothing: u64,
     /// Spans marked `rmqtrace.incomplete`.

@@ -1,4 +1,4 @@
-//! One delivered message, from the pull answer that brought it to the evidence of its end.
+//! One delivered message, from the answer that brought it to the evidence of its end.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
     wire::StoredMessage,
 };
 
-/// What the messages of one pull answer have in common.
+/// What the messages of one answer have in common.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) peer: Arc<Peer>,
@@ -29,6 +29,8 @@ pub(crate) struct Source {
     pub(crate) broker_name: Option<Arc<str>>,
     /// Namespace that the pull names in a field of its own.
     pub(crate) namespace: Option<Arc<str>>,
+    /// The topic that a pop asked for: messages of its retry topic come with it.
+    pub(crate) requested: Option<Arc<str>>,
     /// Whether the group is known to broadcast, or to share.
     pub(crate) broadcasting: Option<bool>,
     /// When the last byte of the answer was read, or later where that byte was lost.
@@ -66,6 +68,14 @@ pub(crate) enum Evidence {
     OffsetCommit(Timestamp),
     /// It was sent back in a frame written at this moment.
     SendBack(Timestamp),
+    /// It was acknowledged in a frame written at this moment.
+    Ack {
+        at: Timestamp,
+        /// The message had been given to somebody else.
+        expired: bool,
+    },
+    /// It was given back likewise.
+    Nack { at: Timestamp, expired: bool },
     /// Nothing tells.
     None,
 }
@@ -80,7 +90,8 @@ impl Delivery {
     ) -> Delivery {
         let known = Known::read(&message.properties);
         let pulled = Name::parse(&message.topic);
-        let name = match (pulled.prefix, known.retry_topic) {
+        let original = known.retry_topic.or(source.requested.as_deref());
+        let name = match (pulled.prefix, original) {
             (Prefix::Retry, Some(topic)) => Name::parse(topic),
             _ => pulled,
         };
@@ -131,6 +142,13 @@ impl Delivery {
             || self.message.offset_message_id() == id
     }
 
+    /// Notes that the message will be delivered again, for the link from that.
+    pub(crate) fn failed(&self, failed: &mut Failed) {
+        if let Some(group) = &self.source.group {
+            failed.note(&self.key, group, self.message.reconsume_times, self.context);
+        }
+    }
+
     /// Makes the span.
     pub(crate) fn finish(self, evidence: Evidence, sink: &mut Sink, failed: &mut Failed) {
         let Delivery {
@@ -145,14 +163,20 @@ impl Delivery {
             previous,
             source,
         } = self;
+        let succeeded = matches!(
+            evidence,
+            Evidence::OffsetCommit(_) | Evidence::Ack { expired: false, .. }
+        );
         if let Some(group) = &source.group
-            && !matches!(evidence, Evidence::OffsetCommit(_))
+            && !succeeded
         {
             failed.note(&key, group, message.reconsume_times, context);
         }
         let (end, name, total) = match evidence {
             Evidence::OffsetCommit(at) => (at.max(start), "offset_commit", &mut sink.totals.ended_by_commit),
             Evidence::SendBack(at) => (at.max(start), "send_back", &mut sink.totals.ended_by_send_back),
+            Evidence::Ack { at, .. } => (at.max(start), "ack", &mut sink.totals.ended_by_ack),
+            Evidence::Nack { at, .. } => (at.max(start), "nack", &mut sink.totals.ended_by_nack),
             Evidence::None => (start, "none", &mut sink.totals.ended_by_nothing),
         };
         *total += 1;
@@ -183,15 +207,18 @@ impl Delivery {
             let uncertainty = end.since(unfinished).as_secs_f64() * 1e3;
             attributes.set(RMQTRACE_PROCESS_END_UNCERTAINTY_MS, uncertainty);
         }
+        if let Evidence::Ack { expired: true, .. } | Evidence::Nack { expired: true, .. } = evidence {
+            attributes.set(RMQTRACE_PROCESS_EXPIRED, true);
+        }
         if source.incomplete {
             attributes.set(RMQTRACE_INCOMPLETE, true);
         }
         let status = match evidence {
-            Evidence::SendBack(_) => {
+            Evidence::SendBack(_) | Evidence::Nack { .. } => {
                 attributes.set(ERROR_TYPE, "FAILURE");
                 Status::Error("".into())
             }
-            Evidence::OffsetCommit(_) | Evidence::None => Status::Unset,
+            Evidence::OffsetCommit(_) | Evidence::Ack { .. } | Evidence::None => Status::Unset,
         };
         attributes.set(MESSAGING_MESSAGE_ID, String::from(key));
         let links = trace.creation.into_iter().chain(previous);

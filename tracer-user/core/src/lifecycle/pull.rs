@@ -138,6 +138,7 @@ impl Lifecycle {
             },
             peer,
             namespace,
+            requested: None,
             broadcasting,
             delivered: answer.end,
             unfinished: if answer.incomplete {
@@ -172,7 +173,9 @@ impl Lifecycle {
             return;
         };
         if answer.header.response_code() != ResponseCode::SUCCESS
-            || answer.header.int("nextBeginOffset").is_none()
+            || !["nextBeginOffset", "popTime"]
+                .iter()
+                .any(|field| answer.header.int(field).is_some())
             || self.passes_on(peer)
         {
             return;
@@ -182,6 +185,7 @@ impl Lifecycle {
             group: None,
             broker_name: None,
             namespace: None,
+            requested: None,
             broadcasting: None,
             delivered: answer.end,
             unfinished: answer.end,

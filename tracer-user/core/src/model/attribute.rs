@@ -153,6 +153,8 @@ keys! {
     RMQTRACE_PROCESS_START = "rmqtrace.process.start";
     /// End of the span minus the last moment at which the message was surely unfinished.
     RMQTRACE_PROCESS_END_UNCERTAINTY_MS = "rmqtrace.process.end_uncertainty_ms";
+    /// `true`: the broker had given the popped message to somebody else before it was acknowledged.
+    RMQTRACE_PROCESS_EXPIRED = "rmqtrace.process.expired";
     /// `true`: bytes of this exchange were lost.
     RMQTRACE_INCOMPLETE = "rmqtrace.incomplete";
     /// Language that the client claims in its frames.

@@ -8,6 +8,7 @@ pub mod header;
 pub mod heartbeat;
 pub mod message;
 mod parse;
+pub mod pop;
 pub mod property;
 pub(crate) mod record;
 pub mod sys_flag;

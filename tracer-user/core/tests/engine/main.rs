@@ -4,6 +4,7 @@ mod connections;
 mod deliveries;
 mod evidence;
 mod limits;
+mod pops;
 mod random;
 mod sends;
 mod speed;

@@ -227,7 +227,7 @@ fn stored(queue: usize, offset: i64) -> Message {
 }
 
 /// Cuts records into pieces, at a place for each.
-fn cut(events: &[Event], places: &[u16]) -> Vec<Event> {
+pub(crate) fn cut(events: &[Event], places: &[u16]) -> Vec<Event> {
     let mut places = places.iter().cycle();
     let mut out = Vec::new();
     for event in events {

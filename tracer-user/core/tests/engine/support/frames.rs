@@ -9,6 +9,10 @@ pub(crate) const LITE_PULL: i32 = 361;
 pub(crate) const UPDATE_OFFSET: i32 = 15;
 pub(crate) const SEND_BACK: i32 = 36;
 pub(crate) const HEART_BEAT: i32 = 34;
+pub(crate) const POP: i32 = 200_050;
+pub(crate) const ACK: i32 = 200_051;
+pub(crate) const CHANGE_INVISIBLE: i32 = 200_053;
+pub(crate) const BATCH_ACK: i32 = 200_151;
 
 /// A frame in the making.
 #[derive(Clone, Debug)]
@@ -106,6 +110,7 @@ impl Frame {
             fields.extend((value.len() as u32).to_be_bytes());
             fields.extend(value.as_bytes());
         }
+        // POP codes lose their upper bits
         let mut out = (self.code as u16).to_be_bytes().to_vec();
         out.push(0);
         out.extend((self.version as u16).to_be_bytes());
@@ -230,6 +235,46 @@ pub(crate) fn send_back(opaque: i32, group: &str, message: &Message) -> Frame {
         .field("delayLevel", 0)
         .field("originMsgId", message.key())
         .field("originTopic", &message.topic)
+}
+
+/// A pop request for all queues of `topic`.
+pub(crate) fn pop(opaque: i32, group: &str, topic: &str) -> Frame {
+    request(POP, opaque)
+        .field("consumerGroup", group)
+        .field("topic", topic)
+        .field("queueId", -1)
+        .field("maxMsgNums", 32)
+        .field("invisibleTime", INVISIBLE)
+        .field("pollTime", 15000)
+        .field("bname", "broker-a")
+}
+
+/// How long a popped message is the client's, in milliseconds.
+pub(crate) const INVISIBLE: u64 = 60_000;
+
+/// An answer to a pop at `pop_time`, the broker's clock.
+pub(crate) fn popped(opaque: i32, pop_time: u64, messages: &[Message]) -> Frame {
+    response(0, opaque)
+        .field("popTime", pop_time)
+        .field("invisibleTime", INVISIBLE)
+        .field("reviveQid", 4)
+        .body(messages.iter().flat_map(Message::bytes).collect::<Vec<u8>>())
+}
+
+/// The handle of a message, of a kind of topic.
+pub(crate) fn handle(message: &Message, kind: u8, pop_time: u64) -> String {
+    let Message { queue, offset, .. } = message;
+    format!("{offset} {pop_time} {INVISIBLE} 4 {kind} broker-a {queue} {offset}")
+}
+
+/// A request about one popped message of `topic`.
+pub(crate) fn settle(code: i32, opaque: i32, topic: &str, message: &Message, handle: &str) -> Frame {
+    request(code, opaque)
+        .field("consumerGroup", "cg")
+        .field("topic", topic)
+        .field("queueId", message.queue)
+        .field("offset", message.offset)
+        .field("extraInfo", handle)
 }
 
 /// A heartbeat of a client that consumes `topic` with `tags`.

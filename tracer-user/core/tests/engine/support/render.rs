@@ -29,6 +29,7 @@ pub(crate) fn brief(spans: &[Span]) -> String {
         MESSAGING_ROCKETMQ_RECONSUME_TIMES,
         RMQTRACE_PROCESS_EVIDENCE,
         RMQTRACE_PROCESS_END_UNCERTAINTY_MS,
+        RMQTRACE_PROCESS_EXPIRED,
         ERROR_TYPE,
         RMQTRACE_INCOMPLETE,
     ];
