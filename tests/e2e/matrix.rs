@@ -221,13 +221,9 @@ fn sync_inside(_: &World, run: &Run) -> Result<()> {
         .collect();
     ensure!(pairs.len() > EACH, "{} sync spans", pairs.len());
     let outside = check::outside(&pairs)?;
-    println!(
-        "{} with server {}: {} sync calls; outside the span: median {} µs, p99 {} µs",
-        run.library.name(),
-        run.server,
-        pairs.len(),
-        check::percentile(&outside, 50) / 1000,
-        check::percentile(&outside, 99) / 1000
+    check::report(
+        &format!("{} with server {}", run.library.name(), run.server),
+        &outside,
     );
     Ok(())
 }
