@@ -6,6 +6,7 @@
 //!                        ├─ pull  ──▶ Pending::Pull ─┤ answered(), written(), unanswered() ──▶ spans
 //!                        ├─ pop   ──▶ Pending::Pop ──┤
 //!                        ├─ commit, send-back, ack ──┼──────────────▶ ends of deliveries ──▶ spans
+//!                        ├─ end of a transaction ────┼──────────────▶ spans
 //!                        └─ anything else            ▼
 //!                                              deliveries, by process, group and queue
 //! ```
@@ -25,6 +26,7 @@ mod queue;
 mod send;
 mod sink;
 mod trace;
+mod transaction;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -34,6 +36,7 @@ use self::{
     pull::Pull,
     send::{Attempt, Outcome},
     trace::Attempts,
+    transaction::Halves,
 };
 pub(crate) use sink::Sink;
 
@@ -74,6 +77,7 @@ pub(crate) enum Unanswered {
 pub(crate) struct Lifecycle {
     pub(crate) sink: Sink,
     attempts: Attempts,
+    halves: Halves,
     groups: Groups,
     pops: Pops,
     /// Processes that themselves serve clients: proxies and brokers. What they send and pull is passed on.
@@ -85,6 +89,7 @@ impl Lifecycle {
         Lifecycle {
             sink,
             attempts: Attempts::new(),
+            halves: Halves::new(),
             groups: Groups::new(),
             pops: Pops::new(),
             servers: BTreeSet::new(),
@@ -117,6 +122,7 @@ impl Lifecycle {
             RequestCode::QUERY_CONSUMER_OFFSET => self.query_offset(peer, frame),
             RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(peer, frame),
             RequestCode::CONSUMER_SEND_MSG_BACK => self.send_back(peer, frame),
+            RequestCode::END_TRANSACTION if !passes_on => self.end_transaction(peer, frame),
             RequestCode::HEART_BEAT => self.sink.totals.heartbeats += 1,
             _ => {}
         }
@@ -136,8 +142,12 @@ impl Lifecycle {
 
     /// Takes in a request of the server's to the client.
     pub(crate) fn server_request(&mut self, peer: &Peer, frame: &Frame) {
-        if frame.header.request_code() == RequestCode::RESET_CONSUMER_CLIENT_OFFSET {
-            self.reset(peer, &frame.header);
+        match frame.header.request_code() {
+            RequestCode::RESET_CONSUMER_CLIENT_OFFSET => self.reset(peer, &frame.header),
+            RequestCode::CHECK_TRANSACTION_STATE if !self.passes_on(peer) => {
+                self.check_transaction(peer, frame);
+            }
+            _ => {}
         }
     }
 
@@ -146,7 +156,7 @@ impl Lifecycle {
         match pending {
             Pending::Send(attempt) => {
                 let (outcome, end) = (Outcome::Answered(&answer), answer.end);
-                attempt.finish(outcome, end, &mut self.sink, &mut self.attempts);
+                attempt.finish(outcome, end, &mut self.sink, &mut self.attempts, &mut self.halves);
             }
             Pending::Pull(pull) => self.pull_answered(*pull, answer),
             Pending::Pop(pop) => self.pop_answered(*pop, answer),
@@ -158,7 +168,13 @@ impl Lifecycle {
     pub(crate) fn written(&mut self, pending: Pending) {
         if let Pending::Send(attempt) = pending {
             let end = attempt.written;
-            attempt.finish(Outcome::OneWay, end, &mut self.sink, &mut self.attempts);
+            attempt.finish(
+                Outcome::OneWay,
+                end,
+                &mut self.sink,
+                &mut self.attempts,
+                &mut self.halves,
+            );
         }
     }
 
@@ -171,7 +187,7 @@ impl Lifecycle {
                     Unanswered::Closed => Outcome::Closed,
                     Unanswered::Unknown => Outcome::Unknown,
                 };
-                attempt.finish(outcome, end, &mut self.sink, &mut self.attempts);
+                attempt.finish(outcome, end, &mut self.sink, &mut self.attempts, &mut self.halves);
             }
             Pending::Pull(pull) => self.pull_unanswered(&pull),
             Pending::Pop(_) | Pending::Other => {}

@@ -79,6 +79,12 @@ pub enum Operation {
     Send,
     /// One delivered message, until the evidence of its end.
     Process,
+    /// A half message of a transaction is to be delivered.
+    Commit,
+    /// A half message is to be dropped.
+    Rollback,
+    /// The broker asks what becomes of a half message.
+    Check,
 }
 
 impl Operation {
@@ -88,15 +94,20 @@ impl Operation {
             Operation::Create => "create",
             Operation::Send => "send",
             Operation::Process => "process",
+            Operation::Commit => "commit",
+            Operation::Rollback => "rollback",
+            Operation::Check => "check",
         }
     }
 
-    /// `messaging.operation.type` (semantic conventions v1.44 §1.1).
-    pub fn kind(self) -> &'static str {
+    /// `messaging.operation.type` (semantic conventions v1.44 §1.1); `None` where they know no such type.
+    pub fn kind(self) -> Option<&'static str> {
         match self {
-            Operation::Create => "create",
-            Operation::Send => "send",
-            Operation::Process => "process",
+            Operation::Create => Some("create"),
+            Operation::Send => Some("send"),
+            Operation::Process => Some("process"),
+            Operation::Commit | Operation::Rollback => Some("settle"),
+            Operation::Check => None,
         }
     }
 }

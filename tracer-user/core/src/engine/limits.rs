@@ -22,6 +22,8 @@ pub const POPPED: usize = 64 * 1024;
 /// Messages whose send attempts are remembered: for the number of the next attempt, and so that only one of
 /// them gets the derived span id.
 pub const ATTEMPTS: usize = 64 * 1024;
+/// Half messages that are remembered for the end of their transaction, which a check may bring after hours.
+pub const HALVES: usize = 16 * 1024;
 /// Failed deliveries that are remembered for the link from their retry, which comes within hours.
 pub const FAILED: usize = 64 * 1024;
 /// Distinct topic, group and client names that are shared; a name beyond it is copied each time.

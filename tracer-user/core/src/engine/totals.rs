@@ -41,6 +41,8 @@ pub struct Totals {
     pub send_spans: u64,
     /// Spans of operation `process`.
     pub process_spans: u64,
+    /// Spans of operations `commit`, `rollback` and `check`.
+    pub transaction_spans: u64,
     /// Process spans that end by an offset commit.
     pub ended_by_commit: u64,
     /// Process spans that end by a send-back.
@@ -64,6 +66,8 @@ pub struct Totals {
     pub malformed: u64,
     /// Carried trace contexts that were not readable.
     pub malformed_contexts: u64,
+    /// Ends of transactions whose half message is not known.
+    pub unknown_transactions: u64,
     /// Answers whose request never came, with or without messages.
     pub unpaired_answers: u64,
     /// Pull answers without request that took their group from the next pull.

@@ -19,7 +19,7 @@ impl Attributes {
         let mut attributes = Attributes(Vec::with_capacity(28));
         attributes.set(MESSAGING_SYSTEM, "rocketmq");
         attributes.set(MESSAGING_OPERATION_NAME, operation.name());
-        attributes.set(MESSAGING_OPERATION_TYPE, operation.kind());
+        attributes.maybe(MESSAGING_OPERATION_TYPE, operation.kind());
         attributes
     }
 

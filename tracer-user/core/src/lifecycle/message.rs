@@ -97,6 +97,11 @@ impl<'a> Known<'a> {
         matches!(self.kind(sys_flag), "transaction" | "delay")
     }
 
+    /// The message waits for the end of its transaction (§3.3).
+    pub(crate) fn is_half(&self, sys_flag: i64) -> bool {
+        self.half || sys_flag & 0xC == 4
+    }
+
     /// `messaging.rocketmq.message.type` (§3.3). The transaction bits of `sys_flag` also tell (§4.2), since
     /// TRAN_MSG goes with the commit.
     pub(crate) fn kind(&self, sys_flag: i64) -> &'static str {

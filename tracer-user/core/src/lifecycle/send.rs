@@ -21,6 +21,7 @@ use super::{
     message::Known,
     names::{Name, Prefix, is_internal, own_namespace},
     trace::{Attempts, Origin, Trace},
+    transaction::{Half, Halves},
 };
 use crate::{
     context,
@@ -219,6 +220,7 @@ impl Attempt {
         end: Timestamp,
         sink: &mut Sink,
         attempts: &mut Attempts,
+        halves: &mut Halves,
     ) {
         let messages = self.messages();
         *match outcome {
@@ -239,6 +241,22 @@ impl Attempt {
         let mut context = trace.child(sink);
         if let Some(span_id) = trace.send_span.filter(|_| first) {
             context.span_id = span_id;
+        }
+        if outcome.is_stored()
+            && !self.forwarded
+            && known.is_half(self.sys_flag)
+            && let Some(key) = &key
+        {
+            let half = Half {
+                send: context,
+                state: trace.state.clone(),
+                origin: trace.origin,
+                topic: self.topic.clone(),
+                namespace: self.namespace.clone(),
+                group: self.group.clone(),
+                checked: None,
+            };
+            halves.note(key, half);
         }
         let carried = trace.creation.filter(|_| trace.origin == Origin::Propagated);
         let parent = if self.forwarded {

@@ -58,6 +58,7 @@ impl Sink {
             Operation::Create => totals.create_spans += 1,
             Operation::Send => totals.send_spans += 1,
             Operation::Process => totals.process_spans += 1,
+            Operation::Commit | Operation::Rollback | Operation::Check => totals.transaction_spans += 1,
         }
         if span.attribute(attribute::RMQTRACE_INCOMPLETE) == Some(&Value::Bool(true)) {
             totals.incomplete_spans += 1;

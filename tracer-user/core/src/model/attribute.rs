@@ -147,6 +147,8 @@ keys! {
     RMQTRACE_SEND_ATTEMPT = "rmqtrace.send.attempt";
     /// `true`: a one-way send, of which nobody knows the outcome.
     RMQTRACE_SEND_ONE_WAY = "rmqtrace.send.one_way";
+    /// `commit`, `rollback` or `unknown`: what a producer says about its transaction.
+    RMQTRACE_TRANSACTION_STATE = "rmqtrace.transaction.state";
     /// How the end of a process span is known.
     RMQTRACE_PROCESS_EVIDENCE = "rmqtrace.process.evidence";
     /// `delivered`: the span contains the wait in the client's own queue.

@@ -9,3 +9,4 @@ mod random;
 mod sends;
 mod speed;
 mod support;
+mod transactions;

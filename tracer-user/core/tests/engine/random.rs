@@ -325,7 +325,7 @@ fn check(simulation: &Simulation, spans: &[Span]) {
                 assert!(deliveries.insert(delivery), "twice: {}", one(span));
                 check_end(span, really.map(|ms| ms * 1_000_000));
             }
-            Operation::Create => panic!("{}", one(span)),
+            _ => panic!("{}", one(span)),
         }
     }
 }

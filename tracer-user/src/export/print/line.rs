@@ -68,6 +68,7 @@ fn message(span: &Span) -> String {
 fn outcome(span: &Span) -> String {
     let mut words = match span.operation {
         Operation::Process => string(span, key::RMQTRACE_PROCESS_EVIDENCE).unwrap_or("-"),
+        Operation::Check => string(span, key::RMQTRACE_TRANSACTION_STATE).unwrap_or("-"),
         _ if flag(span, key::RMQTRACE_SEND_ONE_WAY) => "one-way",
         _ => string(span, key::MESSAGING_ROCKETMQ_SEND_STATUS).unwrap_or_default(),
     }

@@ -27,6 +27,7 @@ pub(crate) fn brief(spans: &[Span]) -> String {
         MESSAGING_CONSUMER_GROUP_NAME,
         MESSAGING_ROCKETMQ_QUEUE_OFFSET,
         MESSAGING_ROCKETMQ_RECONSUME_TIMES,
+        RMQTRACE_TRANSACTION_STATE,
         RMQTRACE_PROCESS_EVIDENCE,
         RMQTRACE_PROCESS_END_UNCERTAINTY_MS,
         RMQTRACE_PROCESS_EXPIRED,
@@ -53,7 +54,7 @@ pub(crate) fn full(spans: &[Span]) -> String {
         }
         assert_eq!(shown.remove(CONSTANT[0]).as_deref(), Some("rocketmq"));
         assert_eq!(shown.remove(CONSTANT[1]).as_deref(), Some(span.operation.name()));
-        assert_eq!(shown.remove(CONSTANT[2]).as_deref(), Some(span.operation.kind()));
+        assert_eq!(shown.remove(CONSTANT[2]).as_deref(), span.operation.kind());
         for (key, value) in shown {
             *out += &format!("\n    {key} = {value}");
         }
