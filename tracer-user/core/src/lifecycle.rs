@@ -16,6 +16,7 @@
 
 mod attributes;
 mod batch;
+mod conversation;
 mod delivery;
 mod group;
 mod message;
@@ -102,6 +103,9 @@ impl Lifecycle {
         match frame.header.request_code() {
             RequestCode::SEND_MESSAGE | RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_BATCH_MESSAGE => {
                 self.sink.totals.send_requests += 1;
+                return self.send(peer, frame, passes_on);
+            }
+            RequestCode::SEND_REPLY_MESSAGE | RequestCode::SEND_REPLY_MESSAGE_V2 => {
                 return self.send(peer, frame, passes_on);
             }
             RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => {

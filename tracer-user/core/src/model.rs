@@ -77,6 +77,8 @@ pub enum Operation {
     Create,
     /// One network attempt to hand messages to a broker.
     Send,
+    /// One network attempt to hand the reply to a request to a broker.
+    Reply,
     /// One delivered message, until the evidence of its end.
     Process,
     /// A half message of a transaction is to be delivered.
@@ -93,6 +95,7 @@ impl Operation {
         match self {
             Operation::Create => "create",
             Operation::Send => "send",
+            Operation::Reply => "reply",
             Operation::Process => "process",
             Operation::Commit => "commit",
             Operation::Rollback => "rollback",
@@ -104,7 +107,7 @@ impl Operation {
     pub fn kind(self) -> Option<&'static str> {
         match self {
             Operation::Create => Some("create"),
-            Operation::Send => Some("send"),
+            Operation::Send | Operation::Reply => Some("send"),
             Operation::Process => Some("process"),
             Operation::Commit | Operation::Rollback => Some("settle"),
             Operation::Check => None,

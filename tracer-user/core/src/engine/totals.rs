@@ -39,6 +39,8 @@ pub struct Totals {
     pub create_spans: u64,
     /// Spans of operation `send`.
     pub send_spans: u64,
+    /// Spans of operation `reply`.
+    pub reply_spans: u64,
     /// Spans of operation `process`.
     pub process_spans: u64,
     /// Spans of operations `commit`, `rollback` and `check`.

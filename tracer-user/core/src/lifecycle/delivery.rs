@@ -108,6 +108,7 @@ impl Delivery {
         let lookup = context::look_up(&message.properties);
         sink.totals.malformed_contexts += u64::from(lookup.malformed);
         let trace = Trace::of(sink, Some(&key), lookup.carried);
+        sink.conversations.note(known.correlation_id, &trace);
         let context = trace.child(sink);
         let previous = match &source.group {
             Some(group) if message.reconsume_times > 0 => {

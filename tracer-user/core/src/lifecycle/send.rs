@@ -1,4 +1,5 @@
-//! Send attempts: SEND_MESSAGE, SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE (§2.2), one span each.
+//! Send attempts: SEND_MESSAGE, SEND_MESSAGE_V2 and SEND_BATCH_MESSAGE, and replies to requests:
+//! SEND_REPLY_MESSAGE and SEND_REPLY_MESSAGE_V2 (§2.2), one span each.
 //!
 //! | outcome | status | message's creation context |
 //! |---|---|---|
@@ -12,6 +13,9 @@
 //! A send without UNIQ_KEY learns its message id from the answer: `transactionId`, which consumers will see as
 //! UNIQ_KEY, else ORIGIN_MESSAGE_ID, else the offset message id unless the message is stored again before it is
 //! delivered (§4.3).
+//!
+//! A reply is no message that is consumed. It is a child of the creation context of the request that it answers,
+//! where that is known by its CORRELATION_ID and the reply carries no context of its own.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -44,7 +48,10 @@ const BROKER_NAME: Field = Field("n", "bname");
 
 impl Field {
     fn text(self, header: &Header) -> Option<Cow<'_, str>> {
-        let long = header.request_code() == RequestCode::SEND_MESSAGE;
+        let long = matches!(
+            header.request_code(),
+            RequestCode::SEND_MESSAGE | RequestCode::SEND_REPLY_MESSAGE
+        );
         let (name, other) = if long { (self.1, self.0) } else { (self.0, self.1) };
         header.field(name).or_else(|| header.field(other))
     }
@@ -70,6 +77,8 @@ const TRACE_PRODUCER: &str = "_INNER_TRACE_PRODUCER";
 /// A send request that waits for its answer.
 #[derive(Debug)]
 pub(crate) struct Attempt {
+    /// Send or reply.
+    operation: Operation,
     pub(super) peer: Arc<Peer>,
     pub(super) start: Timestamp,
     /// When its last byte was written.
@@ -173,6 +182,10 @@ impl Attempt {
             Body::Messages(_) | Body::Batch(_) => None,
         };
         let properties = header.properties().unwrap_or_default();
+        let operation = match header.request_code() {
+            RequestCode::SEND_REPLY_MESSAGE | RequestCode::SEND_REPLY_MESSAGE_V2 => Operation::Reply,
+            _ => Operation::Send,
+        };
         let number = {
             let outer = Known::read(&properties).unique_key;
             let first = messages.as_ref().and_then(|messages| messages.first());
@@ -182,6 +195,7 @@ impl Attempt {
             key.filter(|_| !forwarded).map_or(1, |key| attempts.begin(key))
         };
         Some(Attempt {
+            operation,
             peer: peer.clone(),
             start: frame.start,
             written: frame.end,
@@ -222,12 +236,14 @@ impl Attempt {
         attempts: &mut Attempts,
         halves: &mut Halves,
     ) {
-        let messages = self.messages();
-        *match outcome {
-            _ if outcome.is_stored() => &mut sink.totals.messages_sent,
-            Outcome::Answered(_) => &mut sink.totals.messages_rejected,
-            _ => &mut sink.totals.messages_unanswered,
-        } += messages;
+        if self.operation == Operation::Send {
+            let messages = self.messages();
+            *match outcome {
+                _ if outcome.is_stored() => &mut sink.totals.messages_sent,
+                Outcome::Answered(_) => &mut sink.totals.messages_rejected,
+                _ => &mut sink.totals.messages_unanswered,
+            } += messages;
+        }
         if self.batch.is_some() {
             return self.finish_batch(outcome, end, sink, attempts);
         }
@@ -236,6 +252,13 @@ impl Attempt {
         sink.totals.malformed_contexts += u64::from(lookup.malformed);
         let key = self.key(&known, &outcome);
         let trace = Trace::of(sink, key.as_deref(), lookup.carried);
+        if self.operation == Operation::Reply {
+            if let Some(key) = key.as_deref().filter(|_| outcome.is_stored()) {
+                attempts.succeed(key);
+            }
+            return self.finish_reply(trace, &known, key.as_deref(), &outcome, end, sink);
+        }
+        sink.conversations.note(known.correlation_id, &trace);
         let first =
             outcome.is_stored() && !self.forwarded && key.as_deref().is_some_and(|key| attempts.succeed(key));
         let mut context = trace.child(sink);
@@ -296,6 +319,45 @@ impl Attempt {
         });
     }
 
+    /// Makes the span of a reply.
+    fn finish_reply(
+        &self,
+        mut trace: Trace,
+        known: &Known<'_>,
+        key: Option<&str>,
+        outcome: &Outcome<'_>,
+        end: Timestamp,
+        sink: &mut Sink,
+    ) {
+        let carried = trace.origin == Origin::Propagated;
+        let request = known
+            .correlation_id
+            .filter(|_| !carried)
+            .and_then(|id| sink.conversations.find(id));
+        let answers = request.is_some();
+        if let Some(request) = request {
+            trace.creation = Some(request.creation);
+            (trace.state, trace.origin) = (request.state, request.origin);
+        }
+        let context = trace.child(sink);
+        let parent = trace.creation.filter(|_| carried || answers);
+        let kind = if carried || self.forwarded {
+            SpanKind::Client
+        } else {
+            SpanKind::Producer
+        };
+        let mut attributes = self.attributes(outcome, trace.origin);
+        attributes.maybe(MESSAGING_MESSAGE_ID, key.map(str::to_owned));
+        attributes.maybe(MESSAGING_MESSAGE_BODY_SIZE, self.body_size);
+        attributes.message(known, self.sys_flag, self.born_timestamp);
+        let span = self.span(context, kind, outcome, end, attributes);
+        sink.emit(Span {
+            parent: parent.map(|context| context.span_id),
+            trace_state: trace.state,
+            ..span
+        });
+    }
+
     /// The message's id, as far as it is known now.
     fn key<'a>(&'a self, known: &Known<'a>, outcome: &'a Outcome<'_>) -> Option<Cow<'a, str>> {
         if let Some(key) = known.unique_key {
@@ -310,7 +372,7 @@ impl Attempt {
 
     /// The attributes of single and batch sends.
     pub(super) fn attributes(&self, outcome: &Outcome<'_>, origin: Origin) -> Attributes {
-        let mut attributes = Attributes::new(Operation::Send);
+        let mut attributes = Attributes::new(self.operation);
         let queue_id = outcome.int("queueId").filter(|id| *id >= 0).or(self.queue_id);
         attributes.destination(&self.topic, &self.namespace, queue_id);
         attributes.peer(&self.peer);
@@ -366,7 +428,7 @@ impl Attempt {
             context,
             parent: None,
             trace_state: None,
-            operation: Operation::Send,
+            operation: self.operation,
             kind,
             topic: self.topic.clone(),
             group: self.group.clone(),

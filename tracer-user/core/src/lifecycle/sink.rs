@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use super::conversation::Conversations;
 use crate::{
     engine::{Config, Output, Totals, names::Names},
     ids::{self, Generator},
@@ -15,6 +16,7 @@ pub(crate) struct Sink {
     pub(crate) totals: Totals,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) ids: Generator,
+    pub(crate) conversations: Conversations,
     names: Names,
 }
 
@@ -26,6 +28,7 @@ impl Sink {
             totals: Totals::default(),
             outputs: VecDeque::new(),
             ids,
+            conversations: Conversations::new(),
             names: Names::default(),
         }
     }
@@ -57,6 +60,7 @@ impl Sink {
         match span.operation {
             Operation::Create => totals.create_spans += 1,
             Operation::Send => totals.send_spans += 1,
+            Operation::Reply => totals.reply_spans += 1,
             Operation::Process => totals.process_spans += 1,
             Operation::Commit | Operation::Rollback | Operation::Check => totals.transaction_spans += 1,
         }

@@ -104,12 +104,14 @@ fn a_number_used_twice_gives_the_first_up() {
 fn everything_else_passes() {
     let mut s = Script::new();
     let c = s.connect();
-    for (opaque, code) in (1..).zip([14, 35, 38, 41, 42, 46, 105, 324, 325, 999_999]) {
+    for (opaque, code) in (1..).zip([14, 35, 38, 41, 42, 46, 105, 999_999]) {
         s.write(c, request(code, opaque).field("topic", "orders").body("{}"));
         s.read(c, response(0, opaque).body("{}"));
     }
     // requests without what they need
-    for (opaque, code) in (50..).zip([10, 310, 320, 11, 15, 36, 34, 200_050, 200_051, 200_053, 37]) {
+    for (opaque, code) in (50..).zip([
+        10, 310, 320, 324, 325, 11, 15, 36, 34, 200_050, 200_051, 200_053, 37,
+    ]) {
         s.write(c, request(code, opaque));
         s.read(c, response(1, opaque));
     }
@@ -117,7 +119,7 @@ fn everything_else_passes() {
     let totals = s.totals();
     assert_eq!(
         (totals.frames, totals.unpaired_answers, totals.malformed),
-        (42, 0, 10)
+        (42, 0, 12)
     );
 }
 

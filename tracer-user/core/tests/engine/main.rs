@@ -6,6 +6,7 @@ mod evidence;
 mod limits;
 mod pops;
 mod random;
+mod replies;
 mod sends;
 mod speed;
 mod support;

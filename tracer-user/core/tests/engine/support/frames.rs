@@ -9,6 +9,7 @@ pub(crate) const LITE_PULL: i32 = 361;
 pub(crate) const UPDATE_OFFSET: i32 = 15;
 pub(crate) const SEND_BACK: i32 = 36;
 pub(crate) const HEART_BEAT: i32 = 34;
+pub(crate) const REPLY: i32 = 325;
 pub(crate) const POP: i32 = 200_050;
 pub(crate) const ACK: i32 = 200_051;
 pub(crate) const CHANGE_INVISIBLE: i32 = 200_053;
@@ -157,6 +158,13 @@ pub(crate) fn send_v1(opaque: i32, topic: &str, with: &str) -> Frame {
         .field("batch", false)
         .field("bname", "broker-a")
         .body("hello")
+}
+
+/// A reply of Java's; `with` are its properties.
+pub(crate) fn reply(opaque: i32, with: &str) -> Frame {
+    let mut frame = send(opaque, "DefaultCluster_REPLY_TOPIC", with);
+    frame.code = REPLY;
+    frame
 }
 
 /// A batch of messages with these properties; `outer` are those around them.
