@@ -160,7 +160,7 @@ fn traffic(world: &World) -> Result<Vec<(Seen, usize)>> {
     scenes
         .into_iter()
         .map(|scene| {
-            let (spans, _) = scene.finish()?;
+            let (spans, _) = scene.finish(world)?;
             let mut seen = Seen::new();
             for span in &spans {
                 let (_, who) = pids

@@ -39,7 +39,7 @@ fn run(world: &World) -> Result<()> {
     );
     consumer.finish()?;
 
-    let (spans, _) = scene.finish()?;
+    let (spans, _) = scene.finish(world)?;
     let (sends, processes): (Vec<_>, Vec<_>) = spans.into_iter().partition(|span| span.operation() == "send");
     let (send_of, process_of) = (by_message(&sends)?, by_message(&processes)?);
     ensure!(

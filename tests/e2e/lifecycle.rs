@@ -125,9 +125,17 @@ fn killed(world: &World) -> Result<()> {
         &scene.collector,
         Options::default(),
     )?;
-    let before = scene.collector.spans()?.len();
+    let seen = |scene: &mut Scene| -> Result<usize> {
+        Ok(scene
+            .collector
+            .spans()?
+            .iter()
+            .filter(|span| span.topic() == topic)
+            .count())
+    };
+    let before = seen(&mut scene)?;
     let first = loop {
-        if scene.collector.spans()?.len() > before {
+        if seen(&mut scene)? > before {
             break restarted.elapsed();
         }
         ensure!(

@@ -103,7 +103,7 @@ fn run(world: &World, load: Load) -> Result<()> {
     );
     consumer.finish()?;
     producer.finish()?;
-    let (spans, log) = scene.finish()?;
+    let (spans, log) = scene.finish(world)?;
 
     let of = |operation: &str| -> Vec<_> {
         spans

@@ -75,7 +75,7 @@ fn run(world: &World, library: Library) -> Result<()> {
     consumer.finish()?;
     scene.spans("process", &topic, all)?;
     let collected = fs::read_to_string(scene.collector.file())?;
-    let (_, log) = scene.finish()?;
+    let (_, log) = scene.finish(world)?;
     let written = fs::read_to_string(&file)?;
     for (output, text) in [
         ("the collector's file", &collected),

@@ -45,8 +45,8 @@ impl Scene {
         })
     }
 
-    /// Stops the tracer, which flushes, and gives all spans and what it logged.
-    pub(crate) fn finish(self) -> Result<(Vec<Span>, String)> {
+    /// Stops the tracer, which flushes, and gives all spans of this run's topics and what the tracer logged.
+    pub(crate) fn finish(self, world: &World) -> Result<(Vec<Span>, String)> {
         let Scene {
             mut collector,
             tracer,
@@ -55,7 +55,8 @@ impl Scene {
         ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
         // The collector writes what it still holds when it ends.
         collector.pause();
-        Ok((collector.spans()?.to_vec(), log))
+        let ours = collector.spans()?.iter().filter(|span| world.owns(span.topic()));
+        Ok((ours.cloned().collect(), log))
     }
 }
 

@@ -58,9 +58,23 @@ impl World {
             .map_err(|error| anyhow!("server {version}: {error}"))
     }
 
-    /// A name that nobody has used: for topics, groups and files.
+    /// A name that nobody has used, not even another run of the tests at the same time: for topics, groups and files.
     pub(crate) fn fresh(&self, prefix: &str) -> String {
-        format!("{prefix}-{}", self.names.fetch_add(1, Ordering::Relaxed))
+        format!(
+            "{prefix}{}{}",
+            self.mark(),
+            self.names.fetch_add(1, Ordering::Relaxed)
+        )
+    }
+
+    /// What all names of this run have inside.
+    fn mark(&self) -> String {
+        format!("-{}-", std::process::id())
+    }
+
+    /// Whether a topic is one of this run's. A tracer also sees what else happens on the machine.
+    pub(crate) fn owns(&self, topic: &str) -> bool {
+        topic.contains(&self.mark())
     }
 
     /// A fresh topic with four queues.

@@ -31,6 +31,8 @@ final class Consuming implements MessageListenerConcurrently {
         consumer.setHeartbeatBrokerInterval(1000);
         // The retry topic comes into being with the first heartbeat; its route is otherwise asked for half a minute later.
         consumer.setPollNameServerInterval(1000);
+        // What the handler has finished is committed before the end.
+        consumer.setAwaitTerminationMillisWhenShutdown(2000);
         for (String topic : command.text("topic").split(",")) {
             consumer.subscribe(topic, command.text("tag", "*"));
         }
