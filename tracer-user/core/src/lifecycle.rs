@@ -18,6 +18,7 @@ mod attributes;
 mod batch;
 mod conversation;
 mod delivery;
+mod direct;
 mod group;
 mod message;
 mod names;
@@ -32,6 +33,7 @@ mod transaction;
 use std::{collections::BTreeSet, sync::Arc};
 
 use self::{
+    delivery::Delivery,
     group::Groups,
     pop::{Pop, Pops},
     pull::Pull,
@@ -58,6 +60,8 @@ pub(crate) enum Pending {
     Pull(Box<Pull>),
     /// A pop.
     Pop(Box<Pop>),
+    /// The broker has the client process this.
+    Direct(Box<Delivery>),
     /// Nothing depends on it.
     Other,
 }
@@ -145,14 +149,20 @@ impl Lifecycle {
     }
 
     /// Takes in a request of the server's to the client.
-    pub(crate) fn server_request(&mut self, peer: &Peer, frame: &Frame) {
+    pub(crate) fn server_request(&mut self, peer: &Arc<Peer>, frame: &Frame) -> Pending {
         match frame.header.request_code() {
             RequestCode::RESET_CONSUMER_CLIENT_OFFSET => self.reset(peer, &frame.header),
             RequestCode::CHECK_TRANSACTION_STATE if !self.passes_on(peer) => {
                 self.check_transaction(peer, frame);
             }
+            RequestCode::CONSUME_MESSAGE_DIRECTLY if !self.passes_on(peer) => {
+                if let Some(delivery) = self.consume_directly(peer, frame) {
+                    return Pending::Direct(delivery);
+                }
+            }
             _ => {}
         }
+        Pending::Other
     }
 
     /// Takes in the answer to a request.
@@ -164,6 +174,7 @@ impl Lifecycle {
             }
             Pending::Pull(pull) => self.pull_answered(*pull, answer),
             Pending::Pop(pop) => self.pop_answered(*pop, answer),
+            Pending::Direct(delivery) => self.consumed_directly(*delivery, &answer),
             Pending::Other => {}
         }
     }
@@ -194,6 +205,7 @@ impl Lifecycle {
                 attempt.finish(outcome, end, &mut self.sink, &mut self.attempts, &mut self.halves);
             }
             Pending::Pull(pull) => self.pull_unanswered(&pull),
+            Pending::Direct(delivery) => self.not_consumed_directly(*delivery),
             Pending::Pop(_) | Pending::Other => {}
         }
     }

@@ -53,6 +53,8 @@ pub struct Totals {
     pub ended_by_ack: u64,
     /// Process spans of popped messages that the client gives back.
     pub ended_by_nack: u64,
+    /// Process spans that end by the answer to a direct consumption.
+    pub ended_by_answer: u64,
     /// Process spans without evidence of an end.
     pub ended_by_nothing: u64,
     /// Spans marked `rmqtrace.incomplete`.

@@ -240,8 +240,7 @@ impl Connection {
         let pending = if from_client {
             self.client_request(direction, &frame, lifecycle)
         } else {
-            lifecycle.server_request(&self.peer, &frame);
-            Pending::Other
+            lifecycle.server_request(&self.peer, &frame)
         };
         if frame.header.is_one_way() {
             return lifecycle.written(pending);

@@ -76,6 +76,11 @@ pub(crate) enum Evidence {
     },
     /// It was given back likewise.
     Nack { at: Timestamp, expired: bool },
+    /// The client answered in a frame written at this moment, with an error unless it succeeded.
+    Direct {
+        at: Timestamp,
+        error: Option<&'static str>,
+    },
     /// Nothing tells.
     None,
 }
@@ -166,7 +171,7 @@ impl Delivery {
         } = self;
         let succeeded = matches!(
             evidence,
-            Evidence::OffsetCommit(_) | Evidence::Ack { expired: false, .. }
+            Evidence::OffsetCommit(_) | Evidence::Ack { expired: false, .. } | Evidence::Direct { .. }
         );
         if let Some(group) = &source.group
             && !succeeded
@@ -178,6 +183,7 @@ impl Delivery {
             Evidence::SendBack(at) => (at.max(start), "send_back", &mut sink.totals.ended_by_send_back),
             Evidence::Ack { at, .. } => (at.max(start), "ack", &mut sink.totals.ended_by_ack),
             Evidence::Nack { at, .. } => (at.max(start), "nack", &mut sink.totals.ended_by_nack),
+            Evidence::Direct { at, .. } => (at.max(start), "direct", &mut sink.totals.ended_by_answer),
             Evidence::None => (start, "none", &mut sink.totals.ended_by_nothing),
         };
         *total += 1;
@@ -214,12 +220,16 @@ impl Delivery {
         if source.incomplete {
             attributes.set(RMQTRACE_INCOMPLETE, true);
         }
-        let status = match evidence {
-            Evidence::SendBack(_) | Evidence::Nack { .. } => {
-                attributes.set(ERROR_TYPE, "FAILURE");
-                Status::Error("".into())
-            }
-            Evidence::OffsetCommit(_) | Evidence::Ack { .. } | Evidence::None => Status::Unset,
+        let error = match evidence {
+            Evidence::SendBack(_) | Evidence::Nack { .. } => Some("FAILURE"),
+            Evidence::Direct { error, .. } => error,
+            Evidence::OffsetCommit(_) | Evidence::Ack { .. } | Evidence::None => None,
+        };
+        attributes.maybe(ERROR_TYPE, error);
+        let status = if error.is_some() {
+            Status::Error("".into())
+        } else {
+            Status::Unset
         };
         attributes.set(MESSAGING_MESSAGE_ID, String::from(key));
         let links = trace.creation.into_iter().chain(previous);

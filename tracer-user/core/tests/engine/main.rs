@@ -2,6 +2,7 @@
 
 mod connections;
 mod deliveries;
+mod direct;
 mod evidence;
 mod limits;
 mod pops;

@@ -1,0 +1,86 @@
+//! A message that an administrator has a consumer process directly: CONSUME_MESSAGE_DIRECTLY (§2.5). The broker
+//! asks with the message, and the client's answer says when it was done and what came of it.
+
+use std::sync::Arc;
+
+use super::{
+    Lifecycle,
+    delivery::{Delivery, Evidence, Source},
+    names::{Name, is_internal},
+};
+use crate::{
+    exchange::Peer,
+    wire::{Body, Frame, ResponseCode},
+};
+
+/// Why a consumer that answered did not succeed; `Ok` where it did. `None` where the result is not known.
+type Outcome = Option<Result<(), &'static str>>;
+
+impl Lifecycle {
+    /// Takes in CONSUME_MESSAGE_DIRECTLY, from the broker.
+    pub(super) fn consume_directly(&mut self, peer: &Arc<Peer>, frame: &Frame) -> Option<Box<Delivery>> {
+        let Body::Messages(messages) = &frame.body else {
+            return None;
+        };
+        let message = messages.first()?.clone();
+        if is_internal(Name::parse(&message.topic).bare) {
+            return None;
+        }
+        let text = |name| frame.header.field(name).filter(|text| !text.is_empty());
+        let (group, broker_name) = (text("consumerGroup"), text("brokerName"));
+        let source = Source {
+            peer: peer.clone(),
+            group: group.map(|group| self.sink.name(Name::parse(&group).bare)),
+            broker_name: broker_name.map(|name| self.sink.name(&name)),
+            namespace: None,
+            requested: None,
+            broadcasting: None,
+            delivered: frame.end,
+            unfinished: frame.end,
+            incomplete: frame.incomplete,
+        };
+        let failed = self.groups.failed();
+        Some(Box::new(Delivery::new(
+            message,
+            &Arc::new(source),
+            &mut self.sink,
+            failed,
+        )))
+    }
+
+    /// Takes in the client's answer. A client that refuses has processed nothing.
+    pub(super) fn consumed_directly(&mut self, delivery: Delivery, answer: &Frame) {
+        if answer.header.response_code() != ResponseCode::SUCCESS {
+            return;
+        }
+        self.sink.totals.messages_delivered += 1;
+        let evidence = match outcome(&answer.body) {
+            Some(result) => Evidence::Direct {
+                at: answer.end,
+                error: result.err(),
+            },
+            None => Evidence::None,
+        };
+        delivery.finish(evidence, &mut self.sink, self.groups.failed());
+    }
+
+    /// Gives up waiting for the client's answer.
+    pub(super) fn not_consumed_directly(&mut self, delivery: Delivery) {
+        self.sink.totals.messages_delivered += 1;
+        delivery.finish(Evidence::None, &mut self.sink, self.groups.failed());
+    }
+}
+
+/// `consumeResult` of the answer's body.
+fn outcome(body: &Body) -> Outcome {
+    let Body::Raw(body) = body else { return None };
+    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(match value.get("consumeResult")?.as_str()? {
+        "CR_SUCCESS" | "CR_COMMIT" => Ok(()),
+        "CR_LATER" => Err("CR_LATER"),
+        "CR_ROLLBACK" => Err("CR_ROLLBACK"),
+        "CR_THROW_EXCEPTION" => Err("CR_THROW_EXCEPTION"),
+        "CR_RETURN_NULL" => Err("CR_RETURN_NULL"),
+        _ => return None,
+    })
+}
