@@ -3,21 +3,31 @@
 //! A program reads commands on standard input and writes one JSON line per message on standard output (see
 //! `java/TestClient.java`). One program can hold several producers and consumers, each with a group of its own.
 
+mod account;
+mod command;
+
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::Write,
     path::Path,
-    process::{ChildStdin, ChildStdout, Command},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    process::{ChildStdin, Command},
+    sync::{Arc, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use anyhow::{Context, Result, anyhow, bail};
 
+use self::{
+    account::{Account, Shared},
+    command::Line,
+};
+pub use self::{
+    account::{Consumed, Done, Sent},
+    command::{Consume, Mode, Send},
+};
 use crate::{
     artifacts::{Artifacts, require},
-    process::Child,
+    process::{self, Child},
     server::Server,
 };
 
@@ -45,247 +55,6 @@ impl Library {
             Library::Java(_) => "JAVA",
             Library::Go => "GO",
         }
-    }
-}
-
-/// How a producer hands over messages.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Mode {
-    /// Waits for the answer.
-    Sync,
-    /// Gets the answer in a callback.
-    Async,
-    /// Asks for no answer.
-    OneWay,
-    /// Several messages in one frame.
-    Batch,
-}
-
-impl Mode {
-    /// Every way of sending.
-    pub const ALL: [Mode; 4] = [Mode::Sync, Mode::Async, Mode::OneWay, Mode::Batch];
-
-    /// The word of the command.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mode::Sync => "sync",
-            Mode::Async => "async",
-            Mode::OneWay => "oneway",
-            Mode::Batch => "batch",
-        }
-    }
-}
-
-/// A command, built up argument by argument.
-#[derive(Clone, Debug)]
-struct Line(String);
-
-impl Line {
-    fn put(&mut self, key: &str, value: impl std::fmt::Display) {
-        self.0.push_str(&format!(" {key}={value}"));
-    }
-}
-
-/// Messages to send.
-#[derive(Clone, Debug)]
-pub struct Send(Line);
-
-impl Send {
-    /// `count` messages to `topic`, from the producer of `group`.
-    pub fn new(group: &str, topic: &str, mode: Mode, count: usize) -> Send {
-        let mut line = Line("send".to_owned());
-        line.put("group", group);
-        line.put("topic", topic);
-        line.put("mode", mode.name());
-        line.put("count", count);
-        Send(line)
-    }
-
-    /// Bytes of each body; 100 unless set.
-    pub fn size(self, bytes: usize) -> Send {
-        self.with("size", bytes)
-    }
-
-    /// Threads that share the work; 1 unless set.
-    pub fn threads(self, threads: usize) -> Send {
-        self.with("threads", threads)
-    }
-
-    /// Messages per second; as fast as it goes unless set.
-    pub fn rate(self, per_second: usize) -> Send {
-        self.with("rate", per_second)
-    }
-
-    /// First part of each message's key; `-0`, `-1`, … follows.
-    pub fn key(self, key: &str) -> Send {
-        self.with("key", key)
-    }
-
-    /// The client's own time-out; 3 s unless set.
-    pub fn timeout(self, limit: Duration) -> Send {
-        self.with("timeout", limit.as_millis())
-    }
-
-    fn with(mut self, key: &str, value: impl std::fmt::Display) -> Send {
-        self.0.put(key, value);
-        self
-    }
-}
-
-/// A push consumer to start.
-#[derive(Clone, Debug)]
-pub struct Consume(Line);
-
-impl Consume {
-    /// Of `group`, for these topics.
-    pub fn new(group: &str, topics: &[&str]) -> Consume {
-        let mut line = Line("consumer".to_owned());
-        line.put("group", group);
-        line.put("topic", topics.join(","));
-        Consume(line)
-    }
-
-    /// Each message's first `attempts` deliveries fail.
-    pub fn failing(self, attempts: usize) -> Consume {
-        self.with("fail", attempts)
-    }
-
-    /// Only the message with this key fails.
-    pub fn failing_key(self, key: &str) -> Consume {
-        self.with("failKey", key)
-    }
-
-    /// How long the handler takes.
-    pub fn delay(self, delay: Duration) -> Consume {
-        self.with("delay", delay.as_millis())
-    }
-
-    /// Threads of the handler; 4 unless set.
-    pub fn threads(self, threads: usize) -> Consume {
-        self.with("threads", threads)
-    }
-
-    /// Credentials on every request.
-    pub fn auth(self, secret: &str) -> Consume {
-        self.with("auth", secret)
-    }
-
-    fn with(mut self, key: &str, value: impl std::fmt::Display) -> Consume {
-        self.0.put(key, value);
-        self
-    }
-}
-
-/// What a client says that it did. Times are its own wall clock, in nanoseconds since the epoch.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Event {
-    Started {},
-    Sent(Sent),
-    SendFailed(Sent),
-    Consumed(Consumed),
-    Done(Done),
-    CommandFailed { cmd: u64, error: String },
-}
-
-/// One message that was sent, or that could not be sent.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Sent {
-    /// The `send` command.
-    pub cmd: u64,
-    /// The mode's word.
-    pub mode: String,
-    /// The id as the client library shows it.
-    pub msg_id: String,
-    /// Topic.
-    pub topic: String,
-    /// Its key.
-    pub key: String,
-    /// Its tag.
-    pub tag: String,
-    /// Queue id; nobody knows for one-way and failed sends.
-    pub queue: Option<i64>,
-    /// Offset in the queue.
-    pub offset: Option<i64>,
-    /// Id made of the store's address and the place in its log.
-    pub offset_msg_id: Option<String>,
-    /// Send status.
-    pub status: Option<String>,
-    /// Which batch it was in.
-    pub batch: Option<i64>,
-    /// How many messages its batch had.
-    pub batch_size: Option<i64>,
-    /// Error, on failed sends.
-    pub error: Option<String>,
-    /// The broker's response code, on sends that it refused.
-    #[serde(default)]
-    pub code: i64,
-    /// Directly before the call.
-    pub start_ns: u64,
-    /// Directly after the call, or in the callback.
-    pub end_ns: u64,
-}
-
-/// One delivery to a handler.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Consumed {
-    /// Consumer group.
-    pub group: String,
-    /// The id as the client library shows it.
-    pub msg_id: String,
-    /// Topic as the application sees it.
-    pub topic: String,
-    /// The message's key.
-    pub key: String,
-    /// Queue id.
-    pub queue: i64,
-    /// Offset in the queue.
-    pub offset: i64,
-    /// How many times it had been delivered before.
-    pub reconsume_times: i64,
-    /// Start of the handler.
-    pub start_ns: u64,
-    /// End of the handler.
-    pub end_ns: u64,
-    /// What the handler returned.
-    pub result: String,
-}
-
-/// The end of a command.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Done {
-    cmd: u64,
-    /// Sends that failed.
-    #[serde(default)]
-    pub failed: u64,
-    /// How long all sends together took, nanoseconds.
-    #[serde(default)]
-    pub took_ns: u64,
-}
-
-#[derive(Default, Debug)]
-struct Account {
-    started: bool,
-    ended: bool,
-    sent: Vec<Sent>,
-    failed: Vec<Sent>,
-    consumed: Vec<Consumed>,
-    done: Vec<Done>,
-    errors: Vec<(u64, String)>,
-}
-
-#[derive(Default, Debug)]
-struct Shared {
-    account: Mutex<Account>,
-    changed: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Account> {
-        self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -325,7 +94,7 @@ impl Client {
         let (process, input, output) = Child::start_piped(name, command, &dir.join(format!("{name}.err")))?;
         let shared = Arc::new(Shared::default());
         let reader = Arc::clone(&shared);
-        thread::spawn(move || read(&reader, output));
+        thread::spawn(move || account::read(&reader, output));
         let client = Client {
             library,
             input: Some(input),
@@ -397,7 +166,7 @@ impl Client {
                 .find(|done| done.cmd == ticket.0)
                 .map(|done| Ok(done.clone()))
         })?
-        .map_err(|error| anyhow::anyhow!("{}: {error}", self.library.name()))
+        .map_err(|error| anyhow!("{}: {error}", self.library.name()))
     }
 
     /// Messages that a command has sent so far.
@@ -485,7 +254,7 @@ impl Client {
                     account.sent.len(),
                     account.failed.len(),
                     account.consumed.len(),
-                    crate::process::tail(&self.process.log()?)
+                    process::tail(&self.process.log()?)
                 );
                 let why = if account.ended {
                     "it ended".to_owned()
@@ -527,24 +296,4 @@ fn java(artifacts: &Artifacts, version: &str, dir: &Path) -> Result<Command> {
         .arg(format!("{}:{}/*", classes.display(), jars.display()))
         .arg("TestClient");
     Ok(command)
-}
-
-fn read(shared: &Shared, output: ChildStdout) {
-    for line in BufReader::new(output).lines().map_while(Result::ok) {
-        let event = serde_json::from_str(&line);
-        let mut account = shared.lock();
-        match event {
-            Ok(Event::Started {}) => account.started = true,
-            Ok(Event::Sent(sent)) => account.sent.push(sent),
-            Ok(Event::SendFailed(sent)) => account.failed.push(sent),
-            Ok(Event::Consumed(consumed)) => account.consumed.push(consumed),
-            Ok(Event::Done(done)) => account.done.push(done),
-            Ok(Event::CommandFailed { cmd, error }) => account.errors.push((cmd, error)),
-            // Other output of the client library.
-            Err(_) => continue,
-        }
-        shared.changed.notify_all();
-    }
-    shared.lock().ended = true;
-    shared.changed.notify_all();
 }
