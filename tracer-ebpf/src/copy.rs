@@ -9,6 +9,7 @@ use aya_ebpf::{
     Global,
     helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_user},
 };
+use aya_log_ebpf::warn;
 use tracer_abi::{CALL_STEPS, CHUNK, Counter, Header};
 
 use crate::{
@@ -111,6 +112,7 @@ pub(crate) fn copy(way: &mut Way, source: Source, length: u64, header: &Header) 
         // again at a frame
         let left = (header.offset + length).saturating_sub(slot.header.offset);
         count(Counter::UnreadBytes, left);
+        warn!(&(), "connection {}: {} bytes not read", header.cookie, left);
         slot.follow.missed(slot.cursor.left);
         let offset = slot.header.offset;
         emit::range(header, offset, left);

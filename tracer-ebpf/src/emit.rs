@@ -17,7 +17,7 @@ use crate::{
         SKC_V6_RCV_SADDR, member,
     },
     scratch::Slot,
-    socket::{Conn, IPV4},
+    socket::{Conn, IPV4, verdict},
 };
 
 /// User space may set another size at load.
@@ -152,13 +152,14 @@ fn addresses(sk: *const c_void, local: &mut [u8; 16], remote: &mut [u8; 16]) {
     }
 }
 
-/// Tells that a judged connection is gone.
+/// Tells that a judged connection is gone. Of one that was kept quiet nothing was to be seen, so nothing is missing.
 #[inline(always)]
 pub(crate) fn close(conn: &Conn, time_ns: u64) {
+    let quiet = conn.verdict == verdict::QUIET;
     put(Close {
         header: plain(Kind::CLOSE, conn.cookie, time_ns, conn.tgid),
-        sent_end: conn.sent.end,
-        received_end: conn.received.end,
+        sent_end: if quiet { 0 } else { conn.sent.end },
+        received_end: if quiet { 0 } else { conn.received.end },
     });
 }
 

@@ -115,9 +115,9 @@ pub struct Open {
 pub struct Close {
     /// `kind` is [`Kind::CLOSE`].
     pub header: Header,
-    /// Stream offset behind the last byte written.
+    /// Stream offset behind the last byte written; 0 for a connection whose bytes were kept to the kernel side.
     pub sent_end: u64,
-    /// Stream offset behind the last byte read.
+    /// Stream offset behind the last byte read; likewise.
     pub received_end: u64,
 }
 

@@ -7,6 +7,8 @@ mod totals;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use tracer_abi::Role;
+
 use self::timers::Timers;
 pub use self::totals::Totals;
 use crate::{
@@ -145,9 +147,18 @@ impl Engine {
     }
 
     fn opened(&mut self, open: Open) {
-        // the number of an old connection, whose end was not seen
-        self.forget(open.connection, open.time);
-        self.insert(open.connection, Connection::open(&open));
+        match self.connections.get_mut(&open.connection) {
+            Some(connection) if connection.is_unannounced() => connection.announce(&open),
+            _ => {
+                // the number of an old connection, whose end was not seen
+                self.forget(open.connection, open.time);
+                self.insert(open.connection, Connection::open(&open));
+            }
+        }
+        if open.role == Role::SERVER {
+            // its frames may never come: the kernel side keeps the server's end to itself
+            self.lifecycle.accepts_clients(open.process);
+        }
         self.lifecycle.sink.outputs.push_back(Output::Opened(open));
     }
 

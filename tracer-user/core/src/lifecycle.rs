@@ -235,8 +235,16 @@ impl Lifecycle {
                 | RequestCode::LITE_PULL_MESSAGE
                 | RequestCode::POP_MESSAGE
         );
-        if serving && self.servers.len() < limits::SERVERS {
-            self.servers.insert(process);
+        if serving {
+            self.accepts_clients(process);
+        }
+    }
+
+    /// A process accepted a client's connection.
+    pub(crate) fn accepts_clients(&mut self, process: ProcessId) {
+        if self.servers.insert(process) && self.servers.len() > limits::SERVERS {
+            self.servers.pop_first();
+            self.sink.totals.evicted_servers += 1;
         }
     }
 

@@ -25,8 +25,8 @@ pub(crate) use programs::Hooks;
 pub(crate) struct CaptureConfig {
     /// Size of the ring buffer in bytes: a power of two, at least 64 KiB.
     pub(crate) ring_bytes: u32,
-    /// Let the kernel side write its rare diagnostics to the log.
-    pub(crate) kernel_log: bool,
+    /// Let the kernel side write its rare diagnostics, up to this level, to the log.
+    pub(crate) kernel_log: Option<log::Level>,
     /// Copy the broker's end of connections too, not only the clients'.
     pub(crate) broker_side: bool,
     /// Copy message bodies too, and skip them in user space. For comparing; costs much more.
@@ -37,7 +37,7 @@ impl Default for CaptureConfig {
     fn default() -> CaptureConfig {
         CaptureConfig {
             ring_bytes: tracer_abi::RING_BYTES as u32,
-            kernel_log: false,
+            kernel_log: None,
             broker_side: false,
             copy_bodies: false,
         }
@@ -91,7 +91,7 @@ impl Capture {
         let ring = ring.map_err(|e| CaptureError::Ring(e.into()))?;
         let counters = take(&mut ebpf, "COUNTERS")?;
         let counters = PerCpuArray::try_from(counters).map_err(|_| CaptureError::Map("COUNTERS"))?;
-        let kernel_log = if config.kernel_log {
+        let kernel_log = if config.kernel_log.is_some() {
             aya_log::EbpfLogger::init(&mut ebpf).ok()
         } else {
             None
@@ -215,11 +215,8 @@ fn load(config: &CaptureConfig) -> Result<(Ebpf, Btf), CaptureError> {
     let object = object::bytes()?;
     let cpus = aya::util::nr_cpus().map_err(|(_, source)| CaptureError::NoCpus { source })? as u32;
     let wake = WAKE_BYTES.min(u64::from(config.ring_bytes) / 8);
-    let log_level: u8 = if config.kernel_log {
-        aya_log::Level::Debug as u8
-    } else {
-        0
-    };
+    // both crates number the levels alike, from 1 for errors; 0 removes the statements
+    let log_level = config.kernel_log.map_or(0, |level| level as u8);
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&btf)).verifier_log_level(VerifierLogLevel::STATS);
     for (global, value) in &offsets {

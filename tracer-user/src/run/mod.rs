@@ -44,6 +44,8 @@ use crate::{
 const TURN: usize = 4096;
 /// Ticks between two looks at which processes are gone.
 const SWEEP_TICKS: u64 = 10;
+/// Ticks after which a run that shows nothing says why that may be.
+const HINT_TICKS: u64 = 30;
 /// Longest wait for the receiver's name, which is only wanted to leave a process of this machine alone.
 const NAME_LOOKUP: Duration = Duration::from_millis(200);
 
@@ -66,7 +68,7 @@ async fn trace(loaded: Loaded) -> anyhow::Result<()> {
     let mut pipeline = Pipeline::new(&config, RandomState::new().build_hasher().finish())?;
     let capture = CaptureConfig {
         ring_bytes: u32::try_from(config.capture.ring_bytes.0).unwrap_or(u32::MAX),
-        kernel_log: config.capture.kernel_log != KernelLog::Off,
+        kernel_log: kernel_log(config.capture.kernel_log),
         broker_side: config.spans.broker_side,
         ..CaptureConfig::default()
     };
@@ -88,6 +90,9 @@ async fn trace(loaded: Loaded) -> anyhow::Result<()> {
                 ticks += 1;
                 pipeline.tick();
                 watch.look(&capture.counters());
+                if ticks == HINT_TICKS {
+                    hint(&pipeline, &capture.counters());
+                }
                 if ticks.is_multiple_of(SWEEP_TICKS) {
                     pipeline.sweep(boot_now());
                     tracing::debug!(processes = pipeline.processes(), totals = ?pipeline.totals(), "so far");
@@ -121,6 +126,16 @@ async fn trace(loaded: Loaded) -> anyhow::Result<()> {
     // where standard error is closed, nobody reads them
     let _ = writeln!(std::io::stderr(), "{}", totals.line(config.log.format));
     Ok(())
+}
+
+fn kernel_log(setting: KernelLog) -> Option<log::Level> {
+    match setting {
+        KernelLog::Off => None,
+        KernelLog::Error => Some(log::Level::Error),
+        KernelLog::Warn => Some(log::Level::Warn),
+        KernelLog::Info => Some(log::Level::Info),
+        KernelLog::Debug => Some(log::Level::Debug),
+    }
 }
 
 /// Everything that the ring holds now, then the engine's time.
@@ -202,6 +217,28 @@ fn announce(config: &Config, capture: &Capture, started: Instant) {
     let milliseconds = started.elapsed().as_millis() as u64;
     let kernel = kernel_release();
     tracing::info!(strategy = "socktrace", programs = hooks.attached.len(), %kernel, milliseconds, "ready");
+}
+
+/// What someone who waits for spans wants to know when none have come.
+fn hint(pipeline: &Pipeline, counters: &KernelCounters) {
+    let totals = pipeline.totals();
+    if totals.spans > 0 {
+        return;
+    }
+    if totals.connections == 0 {
+        let other_connections = counters.get(Counter::Foreign);
+        tracing::info!(
+            other_connections,
+            "no RocketMQ remoting connection of a traced process so far; TLS and gRPC connections count as others, \
+             and a connection that was open before is joined at its next frame (within 30 s)"
+        );
+    } else {
+        tracing::info!(
+            connections = totals.connections,
+            frames = totals.frames,
+            "RocketMQ connections, but no message was sent or consumed so far"
+        );
+    }
 }
 
 /// Says when the kernel side loses something, at most once in ten seconds.

@@ -8,12 +8,13 @@ use crate::{capture::KernelCounters, config::schema::LogFormat, export::queue::S
 
 /// Bytes of judged connections that user space did not get, by cause. What is skipped on purpose
 /// (message bodies) is not among them.
-pub(super) const LOST_BYTES: [Counter; 5] = [
+pub(super) const LOST_BYTES: [Counter; 6] = [
     Counter::RingFullBytes,
     Counter::NoBufferBytes,
     Counter::UnreadBytes,
     Counter::NoSlotBytes,
     Counter::SkippedBytes,
+    Counter::LostPlaceBytes,
 ];
 
 /// Everything that is counted.
@@ -60,6 +61,9 @@ impl Totals {
             ("messages_rejected", engine.messages_rejected),
             ("messages_unanswered", engine.messages_unanswered),
             ("messages_filtered_by_client", engine.messages_filtered),
+            ("transaction_spans", engine.transaction_spans),
+            ("reply_spans", engine.reply_spans),
+            ("unknown_transactions", engine.unknown_transactions),
             ("spans_incomplete", engine.incomplete_spans),
             ("gaps", engine.gaps),
             ("gap_bytes", engine.gap_bytes),
@@ -73,6 +77,7 @@ impl Totals {
             ("evicted_groups", engine.evicted_groups),
             ("evicted_queues", engine.evicted_queues),
             ("evicted_deliveries", engine.evicted_deliveries),
+            ("evicted_servers", engine.evicted_servers),
             ("recursion_misses", self.kernel.recursion_misses),
             ("records_bad", self.pipeline.bad_records),
             ("records_filtered", self.pipeline.filtered_records),

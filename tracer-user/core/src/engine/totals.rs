@@ -91,4 +91,6 @@ pub struct Totals {
     pub evicted_queues: u64,
     /// Deliveries ended early because the table was full.
     pub evicted_deliveries: u64,
+    /// Processes that serve clients, forgotten because there were too many.
+    pub evicted_servers: u64,
 }

@@ -51,13 +51,21 @@ struct Half {
 impl Connection {
     /// A connection as announced.
     pub(crate) fn open(open: &Open) -> Connection {
+        let mut connection = Connection::new(open.connection, open.process, open.time, open.from_start);
+        connection.announce(open);
+        (connection.sent.end, connection.received.end) = (Some(0), Some(0));
+        connection
+    }
+
+    /// Takes in who the connection is. An announcement can come after the first bytes: both directions are recognised
+    /// at the same time, or the first announcement found no room.
+    pub(crate) fn announce(&mut self, open: &Open) {
         let side = match open.role {
             Role::CLIENT => Some(Side::Client),
             Role::SERVER => Some(Side::Server),
-            _ => None,
+            _ => self.side,
         };
-        let mut connection = Connection::new(open.connection, open.process, open.time, open.from_start);
-        let peer = Arc::make_mut(&mut connection.peer);
+        let peer = Arc::make_mut(&mut self.peer);
         // until the side is known, what the process is connected to stands for the server
         peer.server = Some(if side == Some(Side::Server) {
             open.local
@@ -65,13 +73,16 @@ impl Connection {
             open.remote
         });
         peer.mirrored = side == Some(Side::Server);
-        connection.local = Some(open.local);
-        connection.side = side;
-        (connection.sent.end, connection.received.end) = (Some(0), Some(0));
-        connection
+        self.local = Some(open.local);
+        self.side = side;
     }
 
-    /// A connection whose announcement was lost.
+    /// Nobody has said yet who this connection is.
+    pub(crate) fn is_unannounced(&self) -> bool {
+        self.local.is_none()
+    }
+
+    /// A connection whose announcement was lost, or comes later.
     pub(crate) fn unannounced(data: &Data<'_>) -> Connection {
         Connection::new(data.connection, data.process, data.end, false)
     }

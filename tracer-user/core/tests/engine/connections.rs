@@ -37,15 +37,11 @@ fn the_brokers_end_can_be_shown() {
 #[test]
 fn a_proxy_passes_on() {
     let mut s = Script::new();
-    let (served, own) = (
-        s.connect_as(300, Role::SERVER, true),
-        s.connect_as(300, Role::CLIENT, true),
-    );
-    let request = send(1, "orders", &format!("UNIQ_KEY={K1}"));
-    s.at(10).read(served, request.clone());
-    s.at(11).write(own, request);
+    // the kernel side announces the end that clients are connected to, and then keeps it to itself
+    s.connect_as(300, Role::SERVER, true);
+    let own = s.connect_as(300, Role::CLIENT, true);
+    s.at(11).write(own, send(1, "orders", &format!("UNIQ_KEY={K1}")));
     s.at(12).read(own, sent(1, 0));
-    s.at(13).write(served, sent(1, 0));
     s.at(20).write(own, pull(2, "cg", "orders", 0, 1, None));
     s.at(21).read(own, found(2, 2, &[message("orders", 1, K1)]));
     // also where their requests were not seen
@@ -54,6 +50,27 @@ fn a_proxy_passes_on() {
     s.at(24).read(own, found(99, 9, &[message("orders", 8, K3)]));
     s.wait(5_000);
     assert_snapshot!(brief(&s.spans()));
+}
+
+#[test]
+fn an_announcement_may_come_after_the_first_bytes() {
+    let mut s = Script::new();
+    let c = s.connect();
+    s.at(10).write(c, send(1, "orders", &format!("UNIQ_KEY={K1}")));
+    let open = s.events.remove(0);
+    s.events.push(open);
+    s.at(20).read(c, sent(1, 0));
+    let spans = s.spans();
+    assert_eq!(spans.len(), 1);
+    assert_eq!(
+        spans[0].attribute(SERVER_PORT),
+        None,
+        "not known when the request was written"
+    );
+    s.at(30).write(c, send(2, "orders", &format!("UNIQ_KEY={K2}")));
+    s.at(31).read(c, sent(2, 0));
+    let spans = s.spans();
+    assert_eq!(spans[1].attribute(SERVER_PORT), Some(&10911_i64.into()));
 }
 
 #[test]
