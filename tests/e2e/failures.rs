@@ -1,6 +1,6 @@
 //! Sends that nobody answers.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -78,8 +78,8 @@ fn connection_closed(world: &World) -> Result<()> {
     let answered = client.send(Send::new("closed", &topic, Mode::Sync, 1))?;
     let frozen = server.freeze()?;
     client.start_sending(Send::new("closed", &topic, Mode::Sync, 1).key("closed"))?;
-    // The request is written at once; nothing that the client says tells when.
-    thread::sleep(Duration::from_millis(500));
+    // Nothing that the client says tells when the request is written; the broker's socket does.
+    frozen.wait_for_bytes(ARRIVAL)?;
     client.kill()?;
     drop(frozen);
     let spans = scene.spans("send", &topic, 2)?;

@@ -81,8 +81,10 @@ fn collector_down(world: &World) -> Result<()> {
         "{} sent while the collector was down",
         gone.len()
     );
-    // Long enough for several attempts to export.
-    thread::sleep(Duration::from_secs(3));
+    scene
+        .tracer
+        .process()
+        .wait_for_log("the OTLP receiver takes no spans", ARRIVAL)?;
     scene.collector.resume()?;
     send(&mut producer)?;
     let spans = scene.spans("send", &topic, 150)?;

@@ -8,7 +8,7 @@ use testbed::{Consume, Mode, Send, client::Library, ids};
 
 use crate::{
     check,
-    scene::{Scene, by_message, total},
+    scene::{Scene, by_message, total, totals},
     trial,
     world::{NEWEST, World},
 };
@@ -161,10 +161,27 @@ fn run(world: &World, load: Load) -> Result<()> {
     Ok(())
 }
 
-/// The totals name no loss.
+/// The totals name no loss, and nothing else that may have cost a span.
 fn no_loss(log: &str) -> Result<()> {
     for cause in ["spans_lost", "bytes_lost", "ring_full"] {
         ensure!(total(log, cause)? == 0, "{log}");
+    }
+    // these are only there when they are not zero
+    let further = [
+        "evicted_",
+        "gaps=",
+        "malformed=",
+        "messages_unanswered=",
+        "records_bad=",
+        "recursion_misses=",
+        "resyncs=",
+        "spans_incomplete=",
+        "unpaired_answers=",
+    ];
+    let totals = totals(log)?;
+    for cause in further {
+        let named = totals.split_whitespace().find(|word| word.starts_with(cause));
+        ensure!(named.is_none(), "{named:?} in {totals}");
     }
     Ok(())
 }

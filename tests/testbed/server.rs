@@ -15,6 +15,7 @@ use crate::{
     artifacts::{Artifacts, require},
     ports,
     process::Child,
+    wait,
 };
 
 /// Start-up takes 6 s, and 20 s when the machine is busy.
@@ -110,17 +111,47 @@ impl Server {
     /// Freezes the broker, as a hung machine would be: it accepts bytes and answers nothing. Dropping the guard wakes it.
     pub fn freeze(&self) -> Result<Frozen<'_>> {
         self.broker_process.signal(libc::SIGSTOP)?;
-        Ok(Frozen(&self.broker_process))
+        Ok(Frozen(self))
+    }
+
+    /// Whether a client's bytes wait at the broker to be read.
+    fn has_unread_bytes(&self) -> Result<bool> {
+        let port = format!(":{:04X}", self.broker.port());
+        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            // local address, remote address, state, then what waits to be sent and to be read
+            for line in fs::read_to_string(table)?.lines() {
+                let mut columns = line.split_whitespace().skip(1);
+                let at_broker = columns.next().is_some_and(|local| local.ends_with(&port));
+                let queues = columns.nth(2).and_then(|queues| queues.split_once(':'));
+                if at_broker && queues.is_some_and(|(_, unread)| unread.bytes().any(|digit| digit != b'0')) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 }
 
 /// A frozen broker.
 #[derive(Debug)]
-pub struct Frozen<'a>(&'a Child);
+pub struct Frozen<'a>(&'a Server);
+
+impl Frozen<'_> {
+    /// Waits until a client has written something that the broker would read.
+    pub fn wait_for_bytes(&self, limit: Duration) -> Result<()> {
+        wait::until(limit, "a client writes to the frozen broker", || {
+            Ok(self
+                .0
+                .has_unread_bytes()?
+                .then_some(())
+                .ok_or_else(|| "nothing waits there".to_owned()))
+        })
+    }
+}
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        let _ = self.0.signal(libc::SIGCONT);
+        let _ = self.0.broker_process.signal(libc::SIGCONT);
     }
 }
 
