@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 fn demo(options: &Options) -> Result<bool> {
-    setup::testbed(setup::Say::Changes)?;
+    setup::demo(setup::Say::Changes)?;
     build::build()?;
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);

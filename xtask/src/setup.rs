@@ -13,7 +13,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use testbed::Artifacts;
+use testbed::{
+    Artifacts,
+    artifacts::{CLIENT_VERSIONS, SERVER_VERSIONS},
+};
 
 /// Whether parts that are there already are mentioned.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,11 +37,19 @@ pub(crate) fn everything() -> Result<()> {
     Ok(())
 }
 
-/// Real servers, clients and the collector: what the demo and the end-to-end tests run.
+/// Real servers and clients of every version and the collector: what the end-to-end tests run.
 pub(crate) fn testbed(say: Say) -> Result<()> {
     let artifacts = Artifacts::locate();
-    java::ensure(&artifacts, say)?;
-    go::ensure(&artifacts, say)
+    java::ensure(&artifacts, &SERVER_VERSIONS, &CLIENT_VERSIONS, say)?;
+    go::client(&artifacts, say)?;
+    go::collector(&artifacts, say)
+}
+
+/// The newest server and clients: what the demo runs.
+pub(crate) fn demo(say: Say) -> Result<()> {
+    let artifacts = Artifacts::locate();
+    java::ensure(&artifacts, &SERVER_VERSIONS[..1], &CLIENT_VERSIONS[..1], say)?;
+    go::client(&artifacts, say)
 }
 
 /// Does a part unless it is there.

@@ -11,8 +11,27 @@ use crate::console;
 /// Oldest Go that the collector's modules accept (`go` line of its `go.mod`).
 const MINIMUM: (u32, u32) = (1, 25);
 
-/// Everything in Go.
-pub(crate) fn ensure(artifacts: &Artifacts, say: Say) -> Result<()> {
+/// The test client.
+pub(crate) fn client(artifacts: &Artifacts, say: Say) -> Result<()> {
+    compiler(say)?;
+    let client = artifacts.go_client();
+    part(say, "Go test client", client.exists(), || {
+        build(&artifacts.go_source(), &client, "go-client")
+    })
+}
+
+/// The OpenTelemetry Collector.
+pub(crate) fn collector(artifacts: &Artifacts, say: Say) -> Result<()> {
+    compiler(say)?;
+    let collector = artifacts.otelcol();
+    let what = "OpenTelemetry Collector (compiled once, two to five minutes)";
+    part(say, what, collector.exists(), || {
+        build(&artifacts.otelcol_source(), &collector, "otelcol")
+    })
+}
+
+/// Go itself is not installed: distributions often have only an older one.
+fn compiler(say: Say) -> Result<()> {
     let version = console::first_line(Command::new("go").args(["env", "GOVERSION"])).unwrap_or_default();
     if parse(&version).is_none_or(|found| found < MINIMUM) {
         let found = if version.is_empty() {
@@ -26,18 +45,7 @@ pub(crate) fn ensure(artifacts: &Artifacts, say: Say) -> Result<()> {
             MINIMUM.1
         );
     }
-    part(say, &format!("Go ({version})"), true, || Ok(()))?;
-    let client = artifacts.go_client();
-    part(say, "Go test client", client.exists(), || {
-        build(&artifacts.go_source(), &client, "go-client")
-    })?;
-    let collector = artifacts.otelcol();
-    part(
-        say,
-        "OpenTelemetry Collector (compiled once, two to five minutes)",
-        collector.exists(),
-        || build(&artifacts.otelcol_source(), &collector, "otelcol"),
-    )
+    part(say, &format!("Go ({version})"), true, || Ok(()))
 }
 
 fn build(source: &Path, program: &Path, log: &str) -> Result<()> {

@@ -3,16 +3,13 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Result, bail};
-use testbed::{
-    Artifacts,
-    artifacts::{CLIENT_VERSIONS, SERVER_VERSIONS},
-};
+use testbed::Artifacts;
 
 use super::{Say, apt, into_place, part};
 use crate::console;
 
-/// Everything in Java.
-pub(crate) fn ensure(artifacts: &Artifacts, say: Say) -> Result<()> {
+/// JDK, Maven, and servers and clients of these versions.
+pub(crate) fn ensure(artifacts: &Artifacts, servers: &[&str], clients: &[&str], say: Say) -> Result<()> {
     program(
         "JDK",
         Command::new("javac").arg("-version"),
@@ -20,10 +17,10 @@ pub(crate) fn ensure(artifacts: &Artifacts, say: Say) -> Result<()> {
         say,
     )?;
     program("Maven", Command::new("mvn").arg("-version"), "maven", say)?;
-    for version in SERVER_VERSIONS {
+    for version in servers {
         jars(artifacts, "server", version, &artifacts.server_jars(version), say)?;
     }
-    for version in CLIENT_VERSIONS {
+    for version in clients {
         jars(artifacts, "client", version, &artifacts.client_jars(version), say)?;
         compile(artifacts, version, say)?;
     }
