@@ -22,7 +22,7 @@ pub(crate) fn client(artifacts: &Artifacts, say: Say) -> Result<()> {
 
 /// The OpenTelemetry Collector.
 pub(crate) fn collector(artifacts: &Artifacts, say: Say) -> Result<()> {
-    compiler(say)?;
+    compiler(Say::Changes)?;
     let collector = artifacts.otelcol();
     let what = "OpenTelemetry Collector (compiled once, two to five minutes)";
     part(say, what, collector.exists(), || {
