@@ -166,7 +166,8 @@ fn no_loss(log: &str) -> Result<()> {
     for cause in ["spans_lost", "bytes_lost", "ring_full"] {
         ensure!(total(log, cause)? == 0, "{log}");
     }
-    // these are only there when they are not zero
+    // These are only there when they are not zero. Unpaired answers are left out: the shared broker's connections were open
+    // before the tracer, and the first thing seen of one may be an answer.
     let further = [
         "evicted_",
         "gaps=",
@@ -176,7 +177,6 @@ fn no_loss(log: &str) -> Result<()> {
         "recursion_misses=",
         "resyncs=",
         "spans_incomplete=",
-        "unpaired_answers=",
     ];
     let totals = totals(log)?;
     for cause in further {

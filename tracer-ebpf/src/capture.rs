@@ -163,6 +163,13 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
         emit::range(&header, offset, length);
     } else {
         copy(conn.way(direction), source, length, &header);
+        if conn.role == Role::UNKNOWN && conn.received.follow.from_client != 0 {
+            // it was open before the tracer, and clients' requests arrive here
+            conn.role = Role::SERVER;
+            if SERVER_SIDE.load() == 0 {
+                conn.verdict = verdict::QUIET;
+            }
+        }
     }
 }
 

@@ -83,7 +83,8 @@ pub(crate) struct Follow {
     body: u8,
     /// One of [`place`].
     pub(crate) place: u8,
-    unused: u8,
+    /// 1: a frame went by that only clients send, and that no answer looks like.
+    pub(crate) from_client: u8,
 }
 
 /// What to do with the bytes of the window that were not copied yet.
@@ -109,7 +110,7 @@ impl Follow {
         state: state::END,
         body: body::MESSAGE,
         place: place::KNOWN,
-        unused: 0,
+        from_client: 0,
     };
 
     /// Copy all there is, frames or not.
@@ -225,6 +226,11 @@ impl Follow {
         } else {
             json_code(w)
         };
+        // HEART_BEAT, UNREGISTER_CLIENT, GET_CONSUMER_LIST_BY_GROUP, GET_ROUTEINFO_BY_TOPIC, SEND_MESSAGE_V2,
+        // SEND_BATCH, LITE_PULL: as numbers of answers they do not exist (§2.7)
+        if matches!(code, 34 | 35 | 38 | 105 | 310 | 320 | 361) {
+            self.from_client = 1;
+        }
         self.body = match code {
             // SEND_MESSAGE, _V2, SEND_BATCH, SEND_REPLY, _V2, PUSH_REPLY_TO_CLIENT; not known
             10 | 310 | 320 | 324 | 325 | 326 | u32::MAX => body::MESSAGE,

@@ -233,3 +233,32 @@ fn a_head_that_is_none_loses_the_place() {
             .all(|copied| !copied)
     );
 }
+
+#[test]
+fn what_only_clients_send_is_known() {
+    let from_client = |header: Vec<u8>| {
+        let mut stream = Stream::default();
+        stream.frame(&header, &Stream::default());
+        let mut follow = Follow::START;
+        let mut window = [0; 2 * WINDOW];
+        follow.decide(&window);
+        window[..8].copy_from_slice(&stream.bytes[..8]);
+        follow.decide(&window);
+        window[..20].copy_from_slice(&stream.bytes[8..28]);
+        follow.decide(&window);
+        follow.from_client == 1
+    };
+    for code in [34, 105, 310, 361] {
+        assert!(
+            from_client(json(code)) && from_client(binary(code as i16)),
+            "{code}"
+        );
+    }
+    // also numbers of answers, or sent by brokers
+    for code in [0, 10, 11, 19, 39, 40, 309] {
+        assert!(
+            !from_client(json(code)) && !from_client(binary(code as i16)),
+            "{code}"
+        );
+    }
+}
