@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 use testbed::{
-    Artifacts, Client, Consume, Mode, Send, Server, Tracer, client::Library, server::MAX_BODY,
+    Artifacts, Client, Consume, Mode, Send, Server, Span, Tracer, client::Library, server::MAX_BODY,
     spans::SpanFile, wait,
 };
 
@@ -95,7 +95,7 @@ struct Scene {
     producers: [Client; 2],
     consumers: [(Client, &'static str); 2],
     tracer: Tracer,
-    spans: SpanFile,
+    file: SpanFile,
     shown: usize,
     _server: Server,
 }
@@ -109,6 +109,10 @@ impl Scene {
         let tracer = step("rmqtrace run", || {
             let mut command = Command::new(artifacts.rmqtrace());
             command.args(["run", "--print", "text", "--otlp-file"]).arg(&file);
+            // Other clients of this machine are not part of the demo.
+            TOPICS
+                .iter()
+                .for_each(|topic| drop(command.args(["--topic", topic])));
             let (tracer, output) = Tracer::launch_piped(command, &dir.join("rmqtrace.log"))?;
             thread::spawn(move || view::live(BufReader::new(output).lines().map_while(Result::ok), stdout()));
             Ok(tracer)
@@ -146,7 +150,7 @@ impl Scene {
             producers,
             consumers,
             tracer,
-            spans: SpanFile::new(&file),
+            file: SpanFile::new(&file),
             shown: 0,
             _server: server,
         })
@@ -192,9 +196,9 @@ impl Scene {
             })
         });
         let totals = self.totals()?;
-        let spans = self.spans.refresh()?;
+        let spans = self.spans()?;
         println!("\nmessages, from the send to the end of each consumption:");
-        self.shown += view::trees(spans, self.shown, stdout().lock())?;
+        self.shown += view::trees(&spans, self.shown, stdout().lock())?;
         if let Err(error) = waited {
             println!("{error:#}");
         }
@@ -210,8 +214,24 @@ impl Scene {
         for (consumer, group) in &self.consumers {
             totals.consumed(&consumer.consumed(group));
         }
-        totals.seen(self.spans.refresh()?);
+        totals.seen(&self.spans()?);
         Ok(totals)
+    }
+
+    /// Spans of the demo's own clients: a second demo on this machine would use the same topics.
+    fn spans(&mut self) -> Result<Vec<Span>> {
+        let clients = self
+            .producers
+            .iter()
+            .chain(self.consumers.iter().map(|(client, _)| client));
+        let pids: Vec<Option<i64>> = clients.map(|client| Some(i64::from(client.pid()))).collect();
+        Ok(self
+            .file
+            .refresh()?
+            .iter()
+            .filter(|span| pids.contains(&span.pid()))
+            .cloned()
+            .collect())
     }
 
     /// Stops everything in order and shows rmqtrace's own totals.

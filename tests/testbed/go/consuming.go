@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -20,7 +21,19 @@ type consuming struct {
 	delay        time.Duration
 }
 
+// startConsumer tries a few times: this client gives up at once when the name server is slow to tell it a route.
 func startConsumer(log *log, cmd command) (*consuming, error) {
+	var s *consuming
+	var err error
+	for attempt := range 5 {
+		if s, err = tryConsumer(log, cmd, attempt); err == nil {
+			break
+		}
+	}
+	return s, err
+}
+
+func tryConsumer(log *log, cmd command, attempt int) (*consuming, error) {
 	s := &consuming{
 		log:          log,
 		group:        cmd.text("group", ""),
@@ -30,7 +43,7 @@ func startConsumer(log *log, cmd command) (*consuming, error) {
 	}
 	c, err := rocketmq.NewPushConsumer(
 		consumer.WithGroupName(s.group),
-		consumer.WithInstance(s.group),
+		consumer.WithInstance(fmt.Sprintf("%s-%d", s.group, attempt)),
 		consumer.WithNameServer(primitive.NamesrvAddr{cmd.text("ns", "")}),
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
 		consumer.WithConsumeGoroutineNums(cmd.number("threads", 4)),
