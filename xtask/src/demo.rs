@@ -110,9 +110,7 @@ impl Scene {
             let mut command = Command::new(artifacts.rmqtrace());
             command.args(["run", "--print", "text", "--otlp-file"]).arg(&file);
             // Other clients of this machine are not part of the demo.
-            TOPICS
-                .iter()
-                .for_each(|topic| drop(command.args(["--topic", topic])));
+            command.args(TOPICS.iter().flat_map(|topic| ["--topic", topic]));
             let (tracer, output) = Tracer::launch_piped(command, &dir.join("rmqtrace.log"))?;
             thread::spawn(move || view::live(BufReader::new(output).lines().map_while(Result::ok), stdout()));
             Ok(tracer)
