@@ -39,8 +39,9 @@ impl Artifacts {
             },
             PathBuf::from,
         );
-        let target =
-            env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
+        let target = env::var_os("CARGO_TARGET_DIR")
+            .filter(|dir| !dir.is_empty())
+            .map_or_else(|| root.join("target"), |dir| root.join(dir));
         Artifacts { root, cache, target }
     }
 
