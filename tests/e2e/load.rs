@@ -61,12 +61,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
     LOADS
         .map(|load| {
             let world = Arc::clone(world);
-            let name = format!(
-                "load: {} messages of {} bytes from {}",
-                load.messages,
-                load.body,
-                load.library.name()
-            );
+            let name = format!("load: {}", load.name());
             trial(name, move || run(&world, load))
         })
         .into()
