@@ -123,7 +123,6 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
                     source,
                     length,
                     offset,
-                    time_ns,
                 },
             );
         if !found {

@@ -20,8 +20,6 @@ pub(crate) struct Attempt {
     pub(crate) length: u64,
     /// Stream offset of its first byte.
     pub(crate) offset: u64,
-    /// When it happened.
-    pub(crate) time_ns: u64,
 }
 
 /// Judges by this operation, together with the bytes held from those just before it. True: a frame starts with
@@ -52,7 +50,6 @@ pub(crate) fn judge(conn: &mut Conn, op: &Attempt) -> bool {
         found = look(op, &way.prefix, have, 0);
         if found == Verdict::More && have as u64 == op.length {
             way.held = have as u8;
-            way.held_since_ns = op.time_ns;
             return false;
         }
     }

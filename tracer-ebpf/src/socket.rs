@@ -42,8 +42,6 @@ pub(crate) struct Way {
     /// Bytes in `prefix`.
     pub(crate) held: u8,
     pub(crate) unused: u16,
-    /// When the first byte of `prefix` was sent or received.
-    pub(crate) held_since_ns: u64,
     /// The bytes just before `end`, kept until the connection is judged: some clients write or read the first
     /// four bytes of a frame on their own. At most [`PREFIX`] are used.
     ///

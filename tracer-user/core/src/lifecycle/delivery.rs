@@ -157,6 +157,13 @@ impl Delivery {
 
     /// Makes the span.
     pub(crate) fn finish(self, evidence: Evidence, sink: &mut Sink, failed: &mut Failed) {
+        let succeeded = matches!(
+            evidence,
+            Evidence::OffsetCommit(_) | Evidence::Ack { expired: false, .. } | Evidence::Direct { .. }
+        );
+        if !succeeded {
+            self.failed(failed);
+        }
         let Delivery {
             message,
             start,
@@ -169,15 +176,6 @@ impl Delivery {
             previous,
             source,
         } = self;
-        let succeeded = matches!(
-            evidence,
-            Evidence::OffsetCommit(_) | Evidence::Ack { expired: false, .. } | Evidence::Direct { .. }
-        );
-        if let Some(group) = &source.group
-            && !succeeded
-        {
-            failed.note(&key, group, message.reconsume_times, context);
-        }
         let (end, name, total) = match evidence {
             Evidence::OffsetCommit(at) => (at.max(start), "offset_commit", &mut sink.totals.ended_by_commit),
             Evidence::SendBack(at) => (at.max(start), "send_back", &mut sink.totals.ended_by_send_back),
