@@ -12,6 +12,7 @@ use tracer_abi::Role;
 use self::timers::Timers;
 pub use self::totals::Totals;
 use crate::{
+    context::ContextProperty,
     exchange::Connection,
     lifecycle::{Lifecycle, Sink},
     model::{Span, Timestamp},
@@ -30,6 +31,8 @@ pub struct Config {
     pub reconnect_grace: Duration,
     /// Compute ids from the message id (`trace.derive_ids`).
     pub derive_ids: bool,
+    /// User properties that carry a trace context, most preferred first (`trace.context_properties`).
+    pub context_properties: Vec<ContextProperty>,
     /// Emit the broker's end of connections too (`spans.broker_side`).
     pub broker_side: bool,
     /// Seed of the generator of random ids.
@@ -43,6 +46,7 @@ impl Default for Config {
             process_ttl: Duration::from_secs(15 * 60),
             reconnect_grace: Duration::from_secs(10),
             derive_ids: true,
+            context_properties: Vec::new(),
             broker_side: false,
             seed: 0,
         }

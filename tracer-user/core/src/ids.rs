@@ -39,6 +39,7 @@ pub fn creation_context(key: &[u8]) -> SpanContext {
     SpanContext {
         trace_id: trace_id(key),
         span_id: send_span_id(key),
+        flags: None,
     }
 }
 
@@ -50,6 +51,7 @@ pub fn skywalking_context(trace: &[u8], segment: &[u8], span: u32) -> SpanContex
     SpanContext {
         trace_id: trace_id(trace),
         span_id: SpanId(non_zero(xxh3_64(&input).to_be_bytes())),
+        flags: None,
     }
 }
 

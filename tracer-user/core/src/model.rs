@@ -50,6 +50,27 @@ macro_rules! hex_fmt {
 }
 hex_fmt!(TraceId, SpanId);
 
+/// W3C trace flags.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct TraceFlags(pub u8);
+
+impl TraceFlags {
+    /// The trace is recorded by whoever set this.
+    pub const SAMPLED: TraceFlags = TraceFlags(1);
+    /// The trace id's last seven bytes are random (level 2). Never set on a computed id.
+    pub const RANDOM: TraceFlags = TraceFlags(2);
+
+    /// Sampled, or not, and nothing else.
+    pub const fn of(sampled: bool) -> TraceFlags {
+        TraceFlags(sampled as u8)
+    }
+
+    /// Whether the sampled flag is set.
+    pub const fn is_sampled(self) -> bool {
+        self.0 & TraceFlags::SAMPLED.0 != 0
+    }
+}
+
 /// A span's place: which trace, which span.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct SpanContext {
@@ -57,6 +78,8 @@ pub struct SpanContext {
     pub trace_id: TraceId,
     /// The span within it.
     pub span_id: SpanId,
+    /// What a carried context says of the trace; `None` where nobody upstream has decided whether it is sampled.
+    pub flags: Option<TraceFlags>,
 }
 
 /// OpenTelemetry span kind, as far as messaging uses it.

@@ -133,7 +133,14 @@ fn context(context: model::SpanContext, remote: bool, trace_state: Option<&str>)
         TraceId::from_bytes(context.trace_id.0),
         SpanId::from_bytes(context.span_id.0),
     );
-    SpanContext::new(trace, span, TraceFlags::SAMPLED, remote, state)
+    let carried = context.flags.unwrap_or(model::TraceFlags::SAMPLED).0;
+    // a span that is exported is sampled, whatever was said upstream; another process's is what it said it was
+    let flags = if remote {
+        TraceFlags::new(carried)
+    } else {
+        TraceFlags::new(carried) | TraceFlags::SAMPLED
+    };
+    SpanContext::new(trace, span, flags, remote, state)
 }
 
 fn value(value: &model::Value) -> opentelemetry::Value {

@@ -22,6 +22,7 @@ pub(crate) fn span(topic: &str, group: Option<&str>) -> Span {
         context: SpanContext {
             trace_id: TraceId([0xab; 16]),
             span_id: SpanId([0xcd; 8]),
+            flags: None,
         },
         parent: None,
         trace_state: Some("vendor=1".into()),

@@ -7,49 +7,96 @@
 //! sw8             sample "-" trace-id "-" segment-id "-" span-id "-" four more; texts in base64
 //! ```
 //!
-//! B3 and Jaeger allow trace ids of 8 bytes, which are the last 8 of the 16.
+//! B3 and Jaeger allow trace ids of 8 bytes, which are the last 8 of the 16. B3's `d` and `X-B3-Flags: 1`, and
+//! Jaeger's second flag, ask for debugging, which implies sampling. B3 without a sampled field leaves the decision
+//! to whoever comes next.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-use super::{Form, context, hex};
-use crate::{ids, model::SpanContext};
+use super::form::{Form, context, hex};
+use crate::{
+    ids,
+    model::{SpanContext, TraceFlags},
+};
 
 /// Longest id of a SkyWalking trace or segment, in base64. Agents write some 70 characters.
 const SW8_ID_MAX: usize = 512;
 
 /// B3 in one property.
 pub(super) fn b3(text: &str) -> Form {
-    match text.trim() {
-        "0" | "1" | "d" => Form::Nothing,
-        text => {
-            let mut parts = text.split('-');
-            let context = b3_ids(parts.next(), parts.next());
-            // sampled, parent-id
-            Form::of(context.filter(|_| parts.count() <= 2))
+    let text = text.trim();
+    if let Some(sampled) = b3_sampled(text) {
+        return Form::Flags(Some(sampled));
+    }
+    let mut parts = text.split('-');
+    let (trace, span) = (parts.next(), parts.next());
+    let sampled = match parts.next().map(b3_sampled) {
+        Some(None) => return Form::Malformed,
+        sampled => sampled.flatten(),
+    };
+    let parent_is_good = parts.next().is_none_or(|parent| hex::<8>(parent).is_some());
+    let context = b3_ids(trace, span, sampled);
+    Form::of(context.filter(|_| parent_is_good && parts.next().is_none()))
+}
+
+/// B3 in several properties.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Parts<'a> {
+    pub(super) trace: Option<&'a str>,
+    pub(super) span: Option<&'a str>,
+    pub(super) sampled: Option<&'a str>,
+    pub(super) flags: Option<&'a str>,
+}
+
+impl Parts<'_> {
+    /// What they say together; `None` where there are none.
+    pub(super) fn form(self) -> Option<Form> {
+        let debug = self.flags.is_some_and(|flags| flags.trim() == "1");
+        let sampled = match self.sampled.map(|text| b3_sampled(text.trim())) {
+            _ if debug => Some(TraceFlags::SAMPLED),
+            Some(None) => return Some(Form::Malformed),
+            sampled => sampled.flatten(),
+        };
+        match (self.trace, self.span) {
+            (None, None) if self.sampled.is_none() && self.flags.is_none() => None,
+            (None, None) => Some(Form::Flags(sampled)),
+            (trace, span) => Some(Form::of(b3_ids(
+                trace.map(str::trim),
+                span.map(str::trim),
+                sampled,
+            ))),
         }
     }
 }
 
-/// B3 in several properties.
-pub(super) fn b3_multi(trace: Option<&str>, span: Option<&str>) -> Form {
-    Form::of(b3_ids(trace.map(str::trim), span.map(str::trim)))
+/// Old writers have words for digits.
+fn b3_sampled(text: &str) -> Option<TraceFlags> {
+    match text {
+        "1" | "d" | "true" => Some(TraceFlags::of(true)),
+        "0" | "false" => Some(TraceFlags::of(false)),
+        _ => None,
+    }
 }
 
-fn b3_ids(trace: Option<&str>, span: Option<&str>) -> Option<SpanContext> {
+fn b3_ids(trace: Option<&str>, span: Option<&str>, flags: Option<TraceFlags>) -> Option<SpanContext> {
     let trace = trace.filter(|text| matches!(text.len(), 16 | 32))?;
-    context(padded_hex(trace)?, hex(span?)?)
+    context(padded_hex(trace)?, hex(span?)?, flags)
 }
 
 /// Jaeger.
 pub(super) fn jaeger(text: &str) -> Form {
     let text = text.trim().replace("%3A", ":").replace("%3a", ":");
     let mut parts = text.split(':');
-    let (trace, span) = (parts.next(), parts.next());
-    let context = trace
-        .zip(span)
-        .and_then(|(trace, span)| context(padded_hex(trace)?, padded_hex(span)?));
-    // parent-id, flags
-    Form::of(context.filter(|_| parts.count() == 2))
+    let mut next = || parts.next();
+    let (trace, span, parent, flags) = (next(), next(), next(), next());
+    // the parent is of the past, and some writers leave it empty
+    let whole = parent.is_some() && next().is_none();
+    let context = || {
+        let [flags] = padded_hex(flags?)?;
+        let sampled = TraceFlags::of(flags & 3 != 0);
+        context(padded_hex(trace?)?, padded_hex(span?)?, Some(sampled))
+    };
+    Form::of(whole.then(context).flatten())
 }
 
 /// SkyWalking.
@@ -59,12 +106,18 @@ pub(super) fn sw8(text: &str) -> Form {
 
 fn sw8_ids(text: &str) -> Option<SpanContext> {
     let mut parts = text.trim().split('-');
-    let sample = parts.next()?;
+    let sampled = match parts.next()? {
+        "0" => TraceFlags::of(false),
+        "1" => TraceFlags::of(true),
+        _ => return None,
+    };
     let (trace, segment) = (base64(parts.next()?)?, base64(parts.next()?)?);
     let span: u32 = parts.next()?.parse().ok()?;
     // service, instance, endpoint, address
-    let valid = matches!(sample, "0" | "1") && parts.count() == 4;
-    valid.then(|| ids::skywalking_context(&trace, &segment, span))
+    (parts.count() == 4).then(|| SpanContext {
+        flags: Some(sampled),
+        ..ids::skywalking_context(&trace, &segment, span)
+    })
 }
 
 fn base64(text: &str) -> Option<Vec<u8>> {
@@ -90,12 +143,17 @@ mod tests {
     const SHORT: &str = "a3ce929d0e0e4736";
     const SPAN: &str = "00f067aa0ba902b7";
 
+    /// Trace, and whether it is sampled.
     #[track_caller]
-    fn check(form: Form, trace: Option<&str>, text: &str) {
-        let expected = trace.map(|trace| (format!("{trace:0>32}"), SPAN.to_owned()));
+    fn check(form: Form, expected: Option<(&str, Option<bool>)>, text: &str) {
+        let expected = expected.map(|(trace, sampled)| (format!("{trace:0>32}"), SPAN.to_owned(), sampled));
         let found = match form {
-            Form::Context(context) => Some((context.trace_id.to_string(), context.span_id.to_string())),
-            Form::Nothing => panic!("{text}"),
+            Form::Context(context) => Some((
+                context.trace_id.to_string(),
+                context.span_id.to_string(),
+                context.flags.map(TraceFlags::is_sampled),
+            )),
+            Form::Flags(_) => panic!("{text}"),
             Form::Malformed => None,
         };
         assert_eq!(found, expected, "{text}");
@@ -103,57 +161,110 @@ mod tests {
 
     #[test]
     fn b3_single() {
-        for (text, trace) in [
-            (format!("{TRACE}-{SPAN}"), Some(TRACE)),
-            (format!("{SHORT}-{SPAN}-1"), Some(SHORT)),
-            (format!("{TRACE}-{SPAN}-d-{SPAN}"), Some(TRACE)),
+        for (text, expected) in [
+            (format!("{TRACE}-{SPAN}"), Some((TRACE, None))),
+            (format!("{SHORT}-{SPAN}-1"), Some((SHORT, Some(true)))),
+            (format!("{TRACE}-{SPAN}-0"), Some((TRACE, Some(false)))),
+            (format!("{TRACE}-{SPAN}-d-{SPAN}"), Some((TRACE, Some(true)))),
             (format!("{TRACE}-{SPAN}-1-{SPAN}-1"), None),
+            (format!("{TRACE}-{SPAN}-x"), None),
+            (format!("{TRACE}-{SPAN}-1-{TRACE}"), None),
             (TRACE.to_owned(), None),
             (format!("{}-{SPAN}", &TRACE[1..]), None),
             (format!("{}-{SPAN}", TRACE.to_uppercase()), None),
             (format!("{}-{SPAN}", "0".repeat(16)), None),
+            (format!("{TRACE}-{}", "0".repeat(16)), None),
             (format!("{TRACE}-{}", &SPAN[1..]), None),
             ("2".to_owned(), None),
+            (String::new(), None),
             ("é".repeat(8) + "-", None),
         ] {
-            check(b3(&text), trace, &text);
+            check(b3(&text), expected, &text);
         }
-        for text in ["0", "1", "d"] {
-            assert_eq!(b3(text), Form::Nothing, "{text}");
+        for (text, sampled) in [("0", false), ("1", true), ("d", true)] {
+            assert_eq!(b3(text), Form::Flags(Some(TraceFlags::of(sampled))), "{text}");
         }
     }
 
     #[test]
     fn b3_in_several() {
-        for (trace, span, expected) in [
-            (Some(TRACE), Some(SPAN), Some(TRACE)),
-            (Some(SHORT), Some(SPAN), Some(SHORT)),
-            (Some(TRACE), None, None),
-            (None, Some(SPAN), None),
-            (Some(TRACE), Some(""), None),
+        for (trace, span, sampled, flags, expected) in [
+            (Some(TRACE), Some(SPAN), None, None, Some((TRACE, None))),
+            (
+                Some(SHORT),
+                Some(SPAN),
+                Some("0"),
+                None,
+                Some((SHORT, Some(false))),
+            ),
+            (
+                Some(TRACE),
+                Some(SPAN),
+                Some("true"),
+                None,
+                Some((TRACE, Some(true))),
+            ),
+            (
+                Some(TRACE),
+                Some(SPAN),
+                None,
+                Some("1"),
+                Some((TRACE, Some(true))),
+            ),
+            (
+                Some(TRACE),
+                Some(SPAN),
+                Some("0"),
+                Some("1"),
+                Some((TRACE, Some(true))),
+            ),
+            (Some(TRACE), Some(SPAN), Some("maybe"), None, None),
+            (Some(TRACE), None, None, None, None),
+            (None, Some(SPAN), None, None, None),
+            (Some(TRACE), Some(""), None, None, None),
         ] {
-            check(b3_multi(trace, span), expected, &format!("{trace:?} {span:?}"));
+            let parts = Parts {
+                trace,
+                span,
+                sampled,
+                flags,
+            };
+            let text = format!("{trace:?} {span:?} {sampled:?} {flags:?}");
+            check(parts.form().unwrap(), expected, &text);
         }
+        let sampled = |sampled| {
+            Parts {
+                sampled,
+                ..Parts::default()
+            }
+            .form()
+        };
+        assert_eq!(sampled(None), None);
+        assert_eq!(sampled(Some("0")), Some(Form::Flags(Some(TraceFlags::of(false)))));
     }
 
     #[test]
     fn jaegers() {
-        for (text, trace) in [
-            (format!("{TRACE}:{SPAN}:0:1"), Some(TRACE)),
-            (format!("{TRACE}%3A{SPAN}%3a0%3A1"), Some(TRACE)),
+        let short = SPAN.trim_start_matches('0');
+        for (text, expected) in [
+            (format!("{TRACE}:{SPAN}:0:1"), Some((TRACE, Some(true)))),
+            (format!("{TRACE}%3A{SPAN}%3a0%3A1"), Some((TRACE, Some(true)))),
+            (format!("{SHORT}:{short}:0:2"), Some((SHORT, Some(true)))),
+            (format!("5:{SPAN}:{SPAN}:0"), Some(("5", Some(false)))),
             (
-                format!("{}:{}:0:3", SHORT, SPAN.trim_start_matches('0')),
-                Some(SHORT),
+                format!("{}:{SPAN}::00", &TRACE[1..]),
+                Some((&TRACE[1..], Some(false))),
             ),
-            (format!("5:{SPAN}:{SPAN}:0"), Some("5")),
             (format!("{TRACE}:{SPAN}:0"), None),
+            (format!("{TRACE}:{SPAN}:0:x"), None),
             (format!("{TRACE}:{SPAN}:0:1:2"), None),
             (format!("0{TRACE}:{SPAN}:0:1"), None),
+            (format!("{TRACE}:0{SPAN}:0:1"), None),
             (format!(":{SPAN}:0:1"), None),
             (format!("0:{SPAN}:0:1"), None),
             (format!("{TRACE}:0:0:1"), None),
         ] {
-            check(jaeger(&text), trace, &text);
+            check(jaeger(&text), expected, &text);
         }
     }
 
@@ -161,9 +272,14 @@ mod tests {
     fn skywalking() {
         // trace "trace", segment "segment"
         let head = "1-dHJhY2U=-c2VnbWVudA==-3";
-        let expected = Form::Context(ids::skywalking_context(b"trace", b"segment", 3));
-        assert_eq!(sw8(&format!("{head}-cw==-aQ==-ZQ==-YQ==")), expected);
-        assert_eq!(sw8(&format!("0{}-cw==-aQ==-ZQ==-", &head[1..])), expected);
+        let expected = |sampled| {
+            Form::Context(SpanContext {
+                flags: Some(TraceFlags::of(sampled)),
+                ..ids::skywalking_context(b"trace", b"segment", 3)
+            })
+        };
+        assert_eq!(sw8(&format!("{head}-cw==-aQ==-ZQ==-YQ==")), expected(true));
+        assert_eq!(sw8(&format!("0{}-cw==-aQ==-ZQ==-", &head[1..])), expected(false));
         for text in [
             head.to_owned(),
             format!("{head}-cw==-aQ==-ZQ==-YQ==-more"),

@@ -16,7 +16,6 @@ use super::{
     trace::{Attempts, Origin, Trace},
 };
 use crate::{
-    context,
     model::{Attribute, Link, Operation, Span, SpanContext, SpanKind, Status, Timestamp, attribute::*},
     wire::BatchMessage,
 };
@@ -33,8 +32,7 @@ impl Attempt {
         attempts: &mut Attempts,
     ) {
         let messages = self.batch.take().unwrap_or_default();
-        let outer = context::look_up(&self.properties);
-        sink.totals.malformed_contexts += u64::from(outer.malformed);
+        let outer = sink.look_up(&self.properties);
         let copied = match outcome {
             Outcome::Answered(answer) => COPIES_PROPERTIES.contains(&answer.header.version),
             _ => false,
@@ -46,18 +44,17 @@ impl Attempt {
         let mut links = Vec::with_capacity(messages.len());
         for message in &messages {
             let known = Known::read(&message.properties);
-            let lookup = context::look_up(&message.properties);
-            sink.totals.malformed_contexts += u64::from(lookup.malformed);
+            let mut lookup = sink.look_up(&message.properties);
+            if copied {
+                lookup = lookup.or(|| outer.clone());
+            }
             let offset_id = offset_ids.next().filter(|_| outcome.is_stored());
             let key = known
                 .unique_key
                 .or(outer_key.as_deref())
                 .or(known.origin_id)
                 .or(offset_id);
-            let carried = lookup
-                .carried
-                .or_else(|| outer.carried.clone().filter(|_| copied));
-            let trace = Trace::of(sink, key, carried);
+            let trace = Trace::of(sink, key, lookup);
             let Some(creation) = trace.creation else { continue };
             let attributes = key.map(|key| Attribute::new(MESSAGING_MESSAGE_ID, key.to_owned()));
             links.push(Link {
@@ -77,8 +74,8 @@ impl Attempt {
                 let span_id = sink.ids.span_id();
                 (
                     SpanContext {
-                        trace_id: carried.context.trace_id,
                         span_id,
+                        ..carried.context
                     },
                     Origin::Propagated,
                 )

@@ -13,7 +13,6 @@ use super::{
     trace::{Origin, Trace},
 };
 use crate::{
-    context,
     engine::limits,
     exchange::Peer,
     model::{Link, Operation, Span, SpanContext, SpanKind, Status, Timestamp, attribute::*},
@@ -110,9 +109,8 @@ impl Delivery {
             .or(known.origin_id)
             .or(known.dead_letter_origin_id)
             .map_or_else(|| message.offset_message_id().into(), Box::from);
-        let lookup = context::look_up(&message.properties);
-        sink.totals.malformed_contexts += u64::from(lookup.malformed);
-        let trace = Trace::of(sink, Some(&key), lookup.carried);
+        let lookup = sink.look_up(&message.properties);
+        let trace = Trace::of(sink, Some(&key), lookup);
         sink.conversations.note(known.correlation_id, &trace);
         let context = trace.child(sink);
         let previous = match &source.group {

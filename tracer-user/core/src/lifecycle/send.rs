@@ -28,7 +28,6 @@ use super::{
     transaction::{Half, Halves},
 };
 use crate::{
-    context,
     exchange::Peer,
     model::{Operation, Span, SpanContext, SpanKind, Status, Timestamp, attribute::*},
     wire::{BatchMessage, Body, Frame, Header, Properties, RequestCode, ResponseCode},
@@ -248,10 +247,9 @@ impl Attempt {
             return self.finish_batch(outcome, end, sink, attempts);
         }
         let known = Known::read(&self.properties);
-        let lookup = context::look_up(&self.properties);
-        sink.totals.malformed_contexts += u64::from(lookup.malformed);
+        let lookup = sink.look_up(&self.properties);
         let key = self.key(&known, &outcome);
-        let trace = Trace::of(sink, key.as_deref(), lookup.carried);
+        let trace = Trace::of(sink, key.as_deref(), lookup);
         if self.operation == Operation::Reply {
             if let Some(key) = key.as_deref().filter(|_| outcome.is_stored()) {
                 attempts.succeed(key);

@@ -4,9 +4,11 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::conversation::Conversations;
 use crate::{
+    context::{self, Lookup},
     engine::{Config, Output, Totals, names::Names},
     ids::{self, Generator},
     model::{Operation, Span, SpanContext, Value, attribute},
+    wire::Properties,
 };
 
 /// Spans out, counters up, names and ids shared.
@@ -43,6 +45,7 @@ impl Sink {
         SpanContext {
             trace_id: self.ids.trace_id(),
             span_id: self.ids.span_id(),
+            flags: None,
         }
     }
 
@@ -51,6 +54,13 @@ impl Sink {
         self.config
             .derive_ids
             .then(|| ids::creation_context(key.as_bytes()))
+    }
+
+    /// What a message's properties say about its trace; what is not readable is counted.
+    pub(crate) fn look_up(&mut self, properties: &Properties) -> Lookup {
+        let lookup = context::look_up(properties, &self.config.context_properties);
+        self.totals.malformed_contexts += u64::from(lookup.malformed);
+        lookup
     }
 
     /// Puts out a span.

@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::Sink;
 use crate::{
-    context::Carried,
+    context::{Carried, Lookup},
     engine::limits,
     model::{SpanContext, SpanId},
 };
@@ -46,11 +46,14 @@ pub(crate) struct Trace {
 }
 
 impl Trace {
-    /// The trace of the message with this id and this carried context.
-    pub(crate) fn of(sink: &Sink, key: Option<&str>, carried: Option<Carried>) -> Trace {
-        let derived = key.and_then(|key| sink.derived(key));
+    /// The trace of the message with this id, whose properties say this.
+    pub(crate) fn of(sink: &Sink, key: Option<&str>, lookup: Lookup) -> Trace {
+        let derived = key.and_then(|key| sink.derived(key)).map(|context| SpanContext {
+            flags: lookup.flags,
+            ..context
+        });
         let send_span = derived.map(|context| context.span_id);
-        match (carried, derived) {
+        match (lookup.carried, derived) {
             (Some(Carried { context, state }), _) => Trace {
                 creation: Some(context),
                 send_span,
@@ -76,8 +79,8 @@ impl Trace {
     pub(crate) fn child(&self, sink: &mut Sink) -> SpanContext {
         match self.creation {
             Some(creation) => SpanContext {
-                trace_id: creation.trace_id,
                 span_id: sink.ids.span_id(),
+                ..creation
             },
             None => sink.random_context(),
         }

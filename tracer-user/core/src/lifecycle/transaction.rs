@@ -24,7 +24,6 @@ use super::{
     trace::{Origin, Trace},
 };
 use crate::{
-    context,
     engine::limits,
     exchange::Peer,
     model::{Operation, ProcessId, Span, SpanContext, SpanKind, Status, Timestamp, attribute::*},
@@ -162,9 +161,8 @@ impl Lifecycle {
             return;
         }
         let name = Name::parse(&message.topic);
-        let lookup = context::look_up(&message.properties);
-        self.sink.totals.malformed_contexts += u64::from(lookup.malformed);
-        let trace = Trace::of(&self.sink, Some(key), lookup.carried);
+        let lookup = self.sink.look_up(&message.properties);
+        let trace = Trace::of(&self.sink, Some(key), lookup);
         let (Some(creation), Some(span_id)) = (trace.creation, trace.send_span) else {
             return;
         };
@@ -211,8 +209,8 @@ impl Half {
         attributes.set(RMQTRACE_TRACE_ORIGIN, self.origin.name());
         attributes.set(RMQTRACE_TRANSACTION_STATE, state.name());
         let context = SpanContext {
-            trace_id: self.send.trace_id,
             span_id: sink.ids.span_id(),
+            ..self.send
         };
         sink.emit(Span {
             context,
