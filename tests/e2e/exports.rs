@@ -44,8 +44,8 @@ fn run(world: &World) -> Result<()> {
         },
     )?;
 
-    let mut consumer = world.client(Library::Java(CLIENT_VERSIONS[0]), server, "consumer")?;
-    let mut producer = world.client(Library::Go, server, "producer")?;
+    let consumer = world.client(Library::Java(CLIENT_VERSIONS[0]), server, "consumer")?;
+    let producer = world.client(Library::Go, server, "producer")?;
     consumer.consumer(Consume::new(&group, &[&topic]))?;
     producer.producer("exports")?;
     producer.send(Send::new("exports", &topic, Mode::Sync, MESSAGES))?;

@@ -45,7 +45,7 @@ fn give_up(world: &World, library: Library, error_type: &str) -> Result<()> {
         },
     )?;
     let topic = world.topic(server, "unanswered")?;
-    let mut client = world.client(library, server, "producer")?;
+    let client = world.client(library, server, "producer")?;
     client.producer("unanswered")?;
     client.send(Send::new("unanswered", &topic, Mode::Sync, 1))?;
     {
@@ -73,7 +73,7 @@ fn connection_closed(world: &World) -> Result<()> {
     let server = world.server(NEWEST)?;
     let mut scene = Scene::start(world, "closed", &[])?;
     let topic = world.topic(server, "closed")?;
-    let mut client = world.client(Library::Go, server, "producer")?;
+    let client = world.client(Library::Go, server, "producer")?;
     client.producer("closed")?;
     let answered = client.send(Send::new("closed", &topic, Mode::Sync, 1))?;
     let frozen = server.freeze()?;

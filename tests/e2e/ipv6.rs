@@ -23,8 +23,8 @@ fn run(world: &World) -> Result<()> {
     let topic = world.topic(&server, "ipv6")?;
     let library = Library::Java(CLIENT_VERSIONS[0]);
     let scene = Scene::start(world, "ipv6", &[])?;
-    let mut consumer = world.client(library, &server, "consumer")?;
-    let mut producer = world.client(library, &server, "producer")?;
+    let consumer = world.client(library, &server, "consumer")?;
+    let producer = world.client(library, &server, "producer")?;
     consumer.consumer(Consume::new("ipv6", &[&topic]))?;
     producer.producer("ipv6")?;
     let sent = producer.send(Send::new("ipv6", &topic, Mode::Sync, MESSAGES))?;

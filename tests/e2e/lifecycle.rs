@@ -40,8 +40,8 @@ fn old_connections(world: &World, library: Library) -> Result<()> {
     let server = world.server(NEWEST)?;
     let topic = world.topic(server, "old")?;
     let group = world.fresh("old-group");
-    let mut consumer = world.client(library, server, "consumer")?;
-    let mut producer = world.client(library, server, "producer")?;
+    let consumer = world.client(library, server, "consumer")?;
+    let producer = world.client(library, server, "producer")?;
     consumer.consumer(Consume::new(&group, &[&topic]))?;
     producer.producer("old")?;
     producer.send(Send::new("old", &topic, Mode::Sync, 10))?;
@@ -105,8 +105,8 @@ fn killed(world: &World) -> Result<()> {
     let topic = world.topic(server, "killed")?;
     let group = world.fresh("killed-group");
     let mut scene = Scene::start(world, "killed", &[])?;
-    let mut consumer = world.client(JAVA, server, "consumer")?;
-    let mut producer = world.client(JAVA, server, "producer")?;
+    let consumer = world.client(JAVA, server, "consumer")?;
+    let producer = world.client(JAVA, server, "producer")?;
     consumer.consumer(Consume::new(&group, &[&topic]))?;
     producer.producer("killed")?;
     let ticket = producer.start_sending(

@@ -72,8 +72,8 @@ fn run(world: &World, load: Load) -> Result<()> {
     let topic = world.topic(server, "load")?;
     let group = world.fresh("load-group");
     let scene = Scene::start(world, "load", &[])?;
-    let mut consumer = world.client(load.library, server, "consumer")?;
-    let mut producer = world.client(load.library, server, "producer")?;
+    let consumer = world.client(load.library, server, "consumer")?;
+    let producer = world.client(load.library, server, "producer")?;
     consumer.consumer(Consume::new(&group, &[&topic]).threads(8))?;
     producer.producer("load")?;
 

@@ -91,8 +91,8 @@ fn traffic(
 
     let topic = world.topic(server, "matrix")?;
     let group = world.fresh("matrix-group");
-    let mut consumer = world.client(library, server, "consumer")?;
-    let mut producer = world.client(library, server, "producer")?;
+    let consumer = world.client(library, server, "consumer")?;
+    let producer = world.client(library, server, "producer")?;
     consumer.consumer(Consume::new(&group, &[&topic]).failing(1).failing_key("retry-0"))?;
     producer.producer("matrix-producer")?;
     for mode in Mode::ALL {

@@ -58,8 +58,8 @@ fn run(world: &World, library: Library) -> Result<()> {
             "trace",
         ],
     )?;
-    let mut consumer = world.client(library, server, "consumer")?;
-    let mut producer = world.client(library, server, "producer")?;
+    let consumer = world.client(library, server, "consumer")?;
+    let producer = world.client(library, server, "producer")?;
     consumer.consumer(Consume::new(&group, &[&topic]).auth("hush"))?;
     producer.producer_with("privacy", &[("auth", "hush")])?;
     for mode in Mode::ALL {

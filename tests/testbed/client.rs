@@ -10,7 +10,7 @@ use std::{
     io::Write,
     path::Path,
     process::{ChildStdin, Command},
-    sync::{Arc, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use self::{
     command::Line,
 };
 pub use self::{
-    account::{Consumed, Done, Sent},
+    account::{Consumed, Decided, Done, Recalled, Replied, Said, Sent},
     command::{Consume, Mode, Send},
 };
 use crate::{
@@ -67,10 +67,16 @@ pub struct Ticket(u64);
 pub struct Client {
     /// What it is built on.
     pub library: Library,
-    input: Option<ChildStdin>,
+    input: Mutex<Input>,
     process: Child,
     shared: Arc<Shared>,
     server: String,
+}
+
+/// Where commands go, and how many have gone there.
+#[derive(Debug)]
+struct Input {
+    pipe: Option<ChildStdin>,
     commands: u64,
 }
 
@@ -97,11 +103,13 @@ impl Client {
         thread::spawn(move || account::read(&reader, output));
         let client = Client {
             library,
-            input: Some(input),
+            input: Mutex::new(Input {
+                pipe: Some(input),
+                commands: 0,
+            }),
             process,
             shared,
             server: server.name_server.to_string(),
-            commands: 0,
         };
         client.wait_until(Duration::from_secs(60), "it starts", |account| {
             account.started.then_some(())
@@ -115,12 +123,12 @@ impl Client {
     }
 
     /// Starts a producer. Sends are not retried, so that one call is one request.
-    pub fn producer(&mut self, group: &str) -> Result<()> {
+    pub fn producer(&self, group: &str) -> Result<()> {
         self.producer_with(group, &[])
     }
 
     /// Starts a producer with further `key=value` arguments.
-    pub fn producer_with(&mut self, group: &str, arguments: &[(&str, &str)]) -> Result<()> {
+    pub fn producer_with(&self, group: &str, arguments: &[(&str, &str)]) -> Result<()> {
         let mut line = Line("producer".to_owned());
         line.put("group", group);
         arguments.iter().for_each(|(key, value)| line.put(key, value));
@@ -129,28 +137,36 @@ impl Client {
     }
 
     /// Starts a push consumer.
-    pub fn consumer(&mut self, consume: Consume) -> Result<()> {
+    pub fn consumer(&self, consume: Consume) -> Result<()> {
         let ticket = self.command(consume.0)?;
         self.wait(ticket, Duration::from_secs(60)).map(drop)
     }
 
     /// Stops the producer and the consumer of a group, in order.
-    pub fn stop_group(&mut self, group: &str) -> Result<()> {
+    pub fn stop_group(&self, group: &str) -> Result<()> {
         let mut line = Line("stop".to_owned());
         line.put("group", group);
         let ticket = self.command(line)?;
         self.wait(ticket, Duration::from_secs(60)).map(drop)
     }
 
+    /// Pauses the consumer of a group, or lets it go on.
+    pub fn pause_group(&self, group: &str, paused: bool) -> Result<()> {
+        let mut line = Line(if paused { "pause" } else { "resume" }.to_owned());
+        line.put("group", group);
+        let ticket = self.command(line)?;
+        self.wait(ticket, Duration::from_secs(60)).map(drop)
+    }
+
     /// Sends messages and gives those that were sent.
-    pub fn send(&mut self, send: Send) -> Result<Vec<Sent>> {
+    pub fn send(&self, send: Send) -> Result<Vec<Sent>> {
         let ticket = self.start_sending(send)?;
         self.wait(ticket, Duration::from_secs(300))?;
         Ok(self.sent(ticket))
     }
 
     /// Begins to send; [`wait`](Self::wait) for its end.
-    pub fn start_sending(&mut self, send: Send) -> Result<Ticket> {
+    pub fn start_sending(&self, send: Send) -> Result<Ticket> {
         self.command(send.0)
     }
 
@@ -173,6 +189,7 @@ impl Client {
     pub fn sent(&self, ticket: Ticket) -> Vec<Sent> {
         self.shared
             .lock()
+            .said
             .sent
             .iter()
             .filter(|sent| sent.cmd == ticket.0)
@@ -182,18 +199,19 @@ impl Client {
 
     /// Everything sent so far.
     pub fn all_sent(&self) -> Vec<Sent> {
-        self.shared.lock().sent.clone()
+        self.shared.lock().said.sent.clone()
     }
 
     /// Every send that failed so far.
     pub fn all_failed(&self) -> Vec<Sent> {
-        self.shared.lock().failed.clone()
+        self.shared.lock().said.failed.clone()
     }
 
     /// Everything delivered to the handler of `group` so far.
     pub fn consumed(&self, group: &str) -> Vec<Consumed> {
         self.shared
             .lock()
+            .said
             .consumed
             .iter()
             .filter(|consumed| consumed.group == group)
@@ -201,17 +219,36 @@ impl Client {
             .collect()
     }
 
+    /// Looks at the account, as often as it grows, until `probe` finds what it wants.
+    pub fn watch<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        mut probe: impl FnMut(&Said) -> Option<T>,
+    ) -> Result<T> {
+        self.wait_until(limit, what, |account| probe(&account.said))
+    }
+
+    /// Everything that it has said so far.
+    pub fn said(&self) -> Said {
+        self.shared.lock().said.clone()
+    }
+
     /// Waits until the handler of `group` has been called `count` times, and gives all its calls.
     pub fn wait_consumed(&self, group: &str, count: usize, limit: Duration) -> Result<Vec<Consumed>> {
         self.wait_until(limit, &format!("{count} deliveries to {group}"), |account| {
-            let here = account.consumed.iter().filter(|consumed| consumed.group == group);
+            let here = account
+                .said
+                .consumed
+                .iter()
+                .filter(|consumed| consumed.group == group);
             (here.clone().count() >= count).then(|| here.cloned().collect())
         })
     }
 
     /// Ends the program in order: consumers commit their offsets, connections are closed.
     pub fn finish(mut self) -> Result<()> {
-        self.input = None;
+        self.input().pipe = None;
         self.process.wait(Duration::from_secs(30)).map(drop)
     }
 
@@ -220,19 +257,24 @@ impl Client {
         self.process.signal(libc::SIGKILL)
     }
 
-    fn command(&mut self, mut line: Line) -> Result<Ticket> {
-        self.commands += 1;
-        line.put("cmd", self.commands);
+    fn input(&self) -> MutexGuard<'_, Input> {
+        self.input.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn command(&self, mut line: Line) -> Result<Ticket> {
+        let mut input = self.input();
+        input.commands += 1;
+        let ticket = Ticket(input.commands);
+        line.put("cmd", ticket.0);
         if !line.0.starts_with("send") {
             line.put("ns", &self.server);
         }
         line.0.push('\n');
-        let input = self.input.as_mut().context("the client is finished")?;
-        input
-            .write_all(line.0.as_bytes())
-            .and_then(|()| input.flush())
+        let pipe = input.pipe.as_mut().context("the client is finished")?;
+        pipe.write_all(line.0.as_bytes())
+            .and_then(|()| pipe.flush())
             .context("giving the client a command")?;
-        Ok(Ticket(self.commands))
+        Ok(ticket)
     }
 
     fn wait_until<T>(
@@ -251,9 +293,9 @@ impl Client {
             if account.ended || left.is_zero() {
                 let state = format!(
                     "{} sent, {} failed, {} consumed; standard error:\n{}",
-                    account.sent.len(),
-                    account.failed.len(),
-                    account.consumed.len(),
+                    account.said.sent.len(),
+                    account.said.failed.len(),
+                    account.said.consumed.len(),
                     process::tail(&self.process.log()?)
                 );
                 let why = if account.ended {

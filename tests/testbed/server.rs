@@ -23,7 +23,7 @@ const READY: Duration = Duration::from_secs(90);
 /// The data is thrown away: nothing is gained by waiting for an orderly end of the broker, which takes 16 s.
 const GRACE: Duration = Duration::from_secs(1);
 /// Bodies over this are refused by the broker with MESSAGE_ILLEGAL, while the clients' own limit is 4 MiB.
-pub const MAX_BODY: usize = 256 << 10;
+pub const MAX_BODY: usize = 384 << 10;
 
 /// A name server and a broker; dropping it stops both.
 #[derive(Debug)]
@@ -216,6 +216,10 @@ maxHashSlotNum=1000
 mappedFileSizeTimerLog=1048576
 diskMaxUsedSpaceRatio=98
 maxMessageSize={MAX_BODY}
+enablePropertyFilter=true
+recallMessageEnable=true
+transactionTimeOut=2000
+transactionCheckInterval=3000
 messageDelayLevel=1s 1s 1s 1s 2s 3s 4s 5s 6s 7s 8s 9s 10s 20s 30s 1m 2m 3m
 "
     )

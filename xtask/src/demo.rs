@@ -131,14 +131,14 @@ impl Scene {
                 for producer in &mut producers {
                     producer.producer(PRODUCER_GROUP)?;
                 }
-                let mut java = client(Library::Java(CLIENT), "billing-java")?;
+                let java = client(Library::Java(CLIENT), "billing-java")?;
                 java.consumer(
                     Consume::new(JAVA_GROUP, &TOPICS)
                         .failing(1)
                         .failing_key("retried-0")
                         .delay(Duration::from_millis(5)),
                 )?;
-                let mut go = client(Library::Go, "shipping-go")?;
+                let go = client(Library::Go, "shipping-go")?;
                 go.consumer(Consume::new(GO_GROUP, &TOPICS).delay(Duration::from_millis(2)))?;
                 Ok((producers, [(java, JAVA_GROUP), (go, GO_GROUP)]))
             },

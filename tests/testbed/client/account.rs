@@ -6,7 +6,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// What a client says that it did. Times are its own wall clock, in nanoseconds since the epoch.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,6 +16,10 @@ enum Event {
     Sent(Sent),
     SendFailed(Sent),
     Consumed(Consumed),
+    Handling(Consumed),
+    Decided(Decided),
+    Recalled(Recalled),
+    Replied(Replied),
     Done(Done),
     CommandFailed { cmd: u64, error: String },
 }
@@ -42,6 +46,10 @@ pub struct Sent {
     pub offset: Option<i64>,
     /// Id made of the store's address and the place in its log.
     pub offset_msg_id: Option<String>,
+    /// Id that the broker gave it.
+    pub transaction_id: Option<String>,
+    /// Id of the reply that came.
+    pub reply_id: Option<String>,
     /// Send status.
     pub status: Option<String>,
     /// Which batch it was in.
@@ -70,7 +78,11 @@ pub struct Consumed {
     /// Topic as the application sees it.
     pub topic: String,
     /// The message's key.
+    #[serde(default, deserialize_with = "or_empty")]
     pub key: String,
+    /// Its tag.
+    #[serde(default, deserialize_with = "or_empty")]
+    pub tag: String,
     /// Queue id.
     pub queue: i64,
     /// Offset in the queue.
@@ -79,10 +91,66 @@ pub struct Consumed {
     pub reconsume_times: i64,
     /// Start of the handler.
     pub start_ns: u64,
-    /// End of the handler.
+    /// End of the handler; 0 while it is at work.
+    #[serde(default)]
     pub end_ns: u64,
     /// What the handler returned.
+    #[serde(default)]
     pub result: String,
+}
+
+/// What the application decided about a half message.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Decided {
+    /// `local`, or `check` when the broker asked.
+    pub when: String,
+    /// The message.
+    pub msg_id: String,
+    /// Topic.
+    pub topic: String,
+    /// `commit`, `rollback` or `unknown`.
+    pub state: String,
+    /// Directly before.
+    pub start_ns: u64,
+    /// Directly after.
+    pub end_ns: u64,
+}
+
+/// A message that was taken back before its time.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recalled {
+    /// The message.
+    pub msg_id: String,
+    /// Topic.
+    pub topic: String,
+    /// Directly before the call.
+    pub start_ns: u64,
+    /// Directly after.
+    pub end_ns: u64,
+}
+
+/// A reply to a request.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replied {
+    /// Group of the producer that sent it.
+    pub group: String,
+    /// The reply.
+    pub msg_id: String,
+    /// The request.
+    pub request_id: String,
+    /// The reply's topic.
+    pub topic: String,
+    /// Directly before the call.
+    pub start_ns: u64,
+    /// Directly after.
+    pub end_ns: u64,
+}
+
+fn or_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// The end of a command.
@@ -98,14 +166,31 @@ pub struct Done {
     pub took_ns: u64,
 }
 
+/// What a client has said about messages.
+#[derive(Clone, Default, Debug)]
+pub struct Said {
+    /// Messages that were sent.
+    pub sent: Vec<Sent>,
+    /// Messages that could not be sent.
+    pub failed: Vec<Sent>,
+    /// Handlers that ended.
+    pub consumed: Vec<Consumed>,
+    /// Handlers that began, where the consumer was asked to tell.
+    pub handling: Vec<Consumed>,
+    /// Decisions about half messages.
+    pub decided: Vec<Decided>,
+    /// Messages that were recalled.
+    pub recalled: Vec<Recalled>,
+    /// Replies that were sent.
+    pub replied: Vec<Replied>,
+}
+
 /// Everything that a client has said.
 #[derive(Default, Debug)]
 pub(super) struct Account {
     pub(super) started: bool,
     pub(super) ended: bool,
-    pub(super) sent: Vec<Sent>,
-    pub(super) failed: Vec<Sent>,
-    pub(super) consumed: Vec<Consumed>,
+    pub(super) said: Said,
     pub(super) done: Vec<Done>,
     pub(super) errors: Vec<(u64, String)>,
 }
@@ -130,9 +215,13 @@ pub(super) fn read(shared: &Shared, output: ChildStdout) {
         let mut account = shared.lock();
         match event {
             Ok(Event::Started {}) => account.started = true,
-            Ok(Event::Sent(sent)) => account.sent.push(sent),
-            Ok(Event::SendFailed(sent)) => account.failed.push(sent),
-            Ok(Event::Consumed(consumed)) => account.consumed.push(consumed),
+            Ok(Event::Sent(sent)) => account.said.sent.push(sent),
+            Ok(Event::SendFailed(sent)) => account.said.failed.push(sent),
+            Ok(Event::Consumed(consumed)) => account.said.consumed.push(consumed),
+            Ok(Event::Handling(consumed)) => account.said.handling.push(consumed),
+            Ok(Event::Decided(decided)) => account.said.decided.push(decided),
+            Ok(Event::Recalled(recalled)) => account.said.recalled.push(recalled),
+            Ok(Event::Replied(replied)) => account.said.replied.push(replied),
             Ok(Event::Done(done)) => account.done.push(done),
             Ok(Event::CommandFailed { cmd, error }) => account.errors.push((cmd, error)),
             // Other output of the client library.

@@ -13,10 +13,18 @@ pub enum Mode {
     OneWay,
     /// Several messages in one frame.
     Batch,
+    /// Waits for the answer; all messages of one shard go to one queue.
+    Ordered,
+    /// Half messages, with what becomes of them.
+    Transaction,
+    /// Waits for another application's reply.
+    Request,
+    /// Sends and takes back.
+    Recall,
 }
 
 impl Mode {
-    /// Every way of sending.
+    /// The ways of sending that every client has.
     pub const ALL: [Mode; 4] = [Mode::Sync, Mode::Async, Mode::OneWay, Mode::Batch];
 
     /// The word of the command.
@@ -26,6 +34,10 @@ impl Mode {
             Mode::Async => "async",
             Mode::OneWay => "oneway",
             Mode::Batch => "batch",
+            Mode::Ordered => "ordered",
+            Mode::Transaction => "transaction",
+            Mode::Request => "request",
+            Mode::Recall => "recall",
         }
     }
 }
@@ -36,8 +48,21 @@ pub(super) struct Line(pub(super) String);
 
 impl Line {
     pub(super) fn put(&mut self, key: &str, value: impl std::fmt::Display) {
-        self.0.push_str(&format!(" {key}={value}"));
+        self.0.push_str(&format!(" {key}={}", encode(&value.to_string())));
     }
+}
+
+/// URL-encodes what would end or change a value.
+fn encode(value: &str) -> String {
+    let mut encoded = String::with_capacity(value.len());
+    for byte in value.bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' && byte != b'+' {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }
 
 /// Messages to send.
@@ -80,7 +105,8 @@ impl Send {
         self.with("timeout", limit.as_millis())
     }
 
-    fn with(mut self, key: &str, value: impl std::fmt::Display) -> Send {
+    /// Any argument of the command.
+    pub fn with(mut self, key: &str, value: impl std::fmt::Display) -> Send {
         self.0.put(key, value);
         self
     }
@@ -124,7 +150,8 @@ impl Consume {
         self.with("auth", secret)
     }
 
-    fn with(mut self, key: &str, value: impl std::fmt::Display) -> Consume {
+    /// Any argument of the command.
+    pub fn with(mut self, key: &str, value: impl std::fmt::Display) -> Consume {
         self.0.put(key, value);
         self
     }

@@ -2,11 +2,12 @@ package main
 
 import (
 	"fmt"
+	"net/url"
 	"strconv"
 	"strings"
 )
 
-// command is one line of standard input: a verb and its key=value arguments.
+// command is one line of standard input: a verb and its key=value arguments. Values are URL-encoded.
 type command struct {
 	verb      string
 	arguments map[string]string
@@ -23,7 +24,11 @@ func parse(line string) (command, error) {
 		if !ok {
 			return c, fmt.Errorf("%q is not key=value", word)
 		}
-		c.arguments[key] = value
+		decoded, err := url.QueryUnescape(value)
+		if err != nil {
+			return c, fmt.Errorf("%s: %w", key, err)
+		}
+		c.arguments[key] = decoded
 	}
 	return c, nil
 }
@@ -40,4 +45,17 @@ func (c command) number(key string, otherwise int) int {
 		return value
 	}
 	return otherwise
+}
+
+func (c command) flag(key string) bool {
+	return c.number(key, 0) != 0
+}
+
+// each gives every argument whose name begins with prefix, by the rest of its name.
+func (c command) each(prefix string, use func(name, value string)) {
+	for key, value := range c.arguments {
+		if name, ok := strings.CutPrefix(key, prefix); ok {
+			use(name, value)
+		}
+	}
 }

@@ -19,6 +19,8 @@ type consuming struct {
 	failAttempts int
 	failKey      string
 	delay        time.Duration
+	delayKey     string
+	orderly      bool
 }
 
 // startConsumer tries a few times: this client gives up at once when the name server is slow to tell it a route.
@@ -40,15 +42,26 @@ func tryConsumer(log *log, cmd command, attempt int) (*consuming, error) {
 		failAttempts: cmd.number("fail", 0),
 		failKey:      cmd.text("failKey", ""),
 		delay:        time.Duration(cmd.number("delay", 0)) * time.Millisecond,
+		delayKey:     cmd.text("delayKey", ""),
+		orderly:      cmd.flag("orderly"),
 	}
-	c, err := rocketmq.NewPushConsumer(
+	options := []consumer.Option{
 		consumer.WithGroupName(s.group),
 		consumer.WithInstance(fmt.Sprintf("%s-%d", s.group, attempt)),
 		consumer.WithNameServer(primitive.NamesrvAddr{cmd.text("ns", "")}),
 		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
 		consumer.WithConsumeGoroutineNums(cmd.number("threads", 4)),
 		consumer.WithCredentials(credentials(cmd)),
-	)
+		consumer.WithConsumerOrder(cmd.flag("orderly")),
+		consumer.WithSuspendCurrentQueueTimeMillis(500 * time.Millisecond),
+	}
+	if cmd.flag("broadcast") {
+		options = append(options, consumer.WithConsumerModel(consumer.BroadCasting))
+	}
+	if retries := cmd.number("maxRetries", -1); retries >= 0 {
+		options = append(options, consumer.WithMaxReconsumeTimes(int32(retries)))
+	}
+	c, err := rocketmq.NewPushConsumer(options...)
 	if err != nil {
 		return nil, err
 	}
@@ -70,9 +83,14 @@ func (s *consuming) consume(_ context.Context, messages ...*primitive.MessageExt
 	result, name := consumer.ConsumeSuccess, "CONSUME_SUCCESS"
 	for _, message := range messages {
 		start := time.Now()
-		time.Sleep(s.delay)
+		if s.delayKey == "" || s.delayKey == message.GetKeys() {
+			time.Sleep(s.delay)
+		}
 		if int(message.ReconsumeTimes) < s.failAttempts && (s.failKey == "" || s.failKey == message.GetKeys()) {
 			result, name = consumer.ConsumeRetryLater, "RECONSUME_LATER"
+			if s.orderly {
+				result = consumer.SuspendCurrentQueueAMoment
+			}
 		}
 		s.log.write(event{
 			"event": "consumed", "group": s.group, "msgId": message.MsgId, "topic": message.Topic, "tag": message.GetTags(),

@@ -18,22 +18,31 @@ import (
 // inFlight is how many asynchronous sends may be unanswered at once.
 const inFlight = 256
 
-// producing is a producer and the four ways of sending.
+// producing is a producer and the ways of sending. One of the two producers is there.
 type producing struct {
-	log      *log
-	producer rocketmq.Producer
+	log           *log
+	producer      rocketmq.Producer
+	transactional rocketmq.TransactionProducer
 }
 
 func startProducer(log *log, cmd command) (*producing, error) {
-	p, err := rocketmq.NewProducer(
+	options := []producer.Option{
 		producer.WithGroupName(cmd.text("group", "")),
 		producer.WithInstanceName(cmd.text("group", "")),
 		producer.WithNameServer(primitive.NamesrvAddr{cmd.text("ns", "")}),
 		producer.WithRetry(cmd.number("retries", 0)),
-		// Bodies travel as they are, so that a test knows how many bytes are on the wire.
-		producer.WithCompressMsgBodyOverHowmuch(math.MaxInt32),
+		// Unless asked for otherwise, bodies travel as they are, so that a test knows how many bytes are on the wire.
+		producer.WithCompressMsgBodyOverHowmuch(cmd.number("compress", math.MaxInt32)),
 		producer.WithCredentials(credentials(cmd)),
-	)
+	}
+	if cmd.flag("transactions") {
+		p, err := rocketmq.NewTransactionProducer(transactions{log}, options...)
+		if err != nil {
+			return nil, err
+		}
+		return &producing{log: log, transactional: p}, p.Start()
+	}
+	p, err := rocketmq.NewProducer(append(options, producer.WithQueueSelector(producer.NewHashQueueSelector()))...)
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +50,10 @@ func startProducer(log *log, cmd command) (*producing, error) {
 }
 
 func (p *producing) stop() {
+	if p.transactional != nil {
+		_ = p.transactional.Shutdown()
+		return
+	}
 	_ = p.producer.Shutdown()
 }
 
@@ -94,8 +107,10 @@ func (w *work) run() {
 		}
 		w.pace(i)
 		switch mode {
-		case "sync":
+		case "sync", "ordered":
 			w.sync(w.message(i))
+		case "transaction":
+			w.transaction(w.message(i))
 		case "async":
 			w.async(w.message(i), slots)
 		case "oneway":
@@ -117,10 +132,20 @@ func (w *work) pace(i int) {
 }
 
 func (w *work) message(i int) *primitive.Message {
-	message := primitive.NewMessage(w.cmd.text("topic", ""), body(w.cmd.number("size", 100)))
-	message.WithTag(w.cmd.text("tag", "TagA"))
+	message := primitive.NewMessage(w.cmd.text("topic", ""), body(w.cmd.number("size", 100), w.cmd.flag("text")))
+	// Several tags, separated by commas, take turns.
+	tags := strings.Split(w.cmd.text("tag", "TagA"), ",")
+	message.WithTag(tags[i%len(tags)])
 	message.WithKeys([]string{fmt.Sprintf("%s-%d", w.cmd.text("key", "k"), i)})
 	message.WithProperty("note", "PROPERTY-CANARY")
+	message.WithProperty("number", fmt.Sprint(i))
+	w.cmd.each("prop.", message.WithProperty)
+	if level := w.cmd.number("level", 0); level > 0 {
+		message.WithDelayTimeLevel(level)
+	}
+	if shards := w.cmd.number("shards", 0); shards > 0 {
+		message.WithShardingKey(fmt.Sprintf("shard-%d", i%shards))
+	}
 	return message
 }
 
@@ -148,6 +173,18 @@ func (w *work) async(message *primitive.Message, slots chan struct{}) {
 	if err != nil {
 		finish(nil, err)
 	}
+}
+
+func (w *work) transaction(message *primitive.Message) {
+	ctx, cancel := w.deadline()
+	defer cancel()
+	start := time.Now()
+	result, err := w.p.transactional.SendMessageInTransaction(ctx, message)
+	if err != nil {
+		w.failed(message, err, start, time.Now())
+		return
+	}
+	w.outcome(message, result.SendResult, nil, start, time.Now())
 }
 
 func (w *work) oneway(message *primitive.Message) {
@@ -200,7 +237,7 @@ func (w *work) outcome(message *primitive.Message, result *primitive.SendResult,
 		return
 	}
 	w.log("sent", message, start, end, event{"queue": result.MessageQueue.QueueId, "offset": result.QueueOffset,
-		"offsetMsgId": result.OffsetMsgID, "status": statusName(result.Status)})
+		"offsetMsgId": result.OffsetMsgID, "transactionId": result.TransactionID, "status": statusName(result.Status)})
 }
 
 func (w *work) failed(message *primitive.Message, err error, start, end time.Time) {
@@ -235,10 +272,12 @@ func statusName(status primitive.SendStatus) string {
 	}
 }
 
-// body does not compress, and a test can search the tracer's output for what stands in it.
-func body(size int) []byte {
+// body does not compress unless it is text, and a test can search the tracer's output for what stands in it.
+func body(size int, text bool) []byte {
 	bytes := make([]byte, size)
-	_, _ = rand.Read(bytes)
+	if !text {
+		_, _ = rand.Read(bytes)
+	}
 	for at := 0; at < size; at += 4096 {
 		copy(bytes[at:], "BODY-CANARY")
 	}
