@@ -15,7 +15,7 @@ use crate::{
     context::ContextProperty,
     exchange::Connection,
     lifecycle::{Lifecycle, Sink},
-    model::{Span, Timestamp},
+    model::{CapturedProperty, Span, Timestamp},
     record::{Close, ConnectionId, Data, Open, Process, Record},
 };
 
@@ -33,6 +33,8 @@ pub struct Config {
     pub derive_ids: bool,
     /// User properties that carry a trace context, most preferred first (`trace.context_properties`).
     pub context_properties: Vec<ContextProperty>,
+    /// Properties that become attributes (`attributes.properties`).
+    pub captured_properties: Vec<CapturedProperty>,
     /// Emit the broker's end of connections too (`spans.broker_side`).
     pub broker_side: bool,
     /// Seed of the generator of random ids.
@@ -47,6 +49,7 @@ impl Default for Config {
             reconnect_grace: Duration::from_secs(10),
             derive_ids: true,
             context_properties: Vec::new(),
+            captured_properties: Vec::new(),
             broker_side: false,
             seed: 0,
         }

@@ -17,6 +17,7 @@ pub mod ids;
 pub mod lifecycle;
 pub mod model;
 pub mod record;
+pub mod sampling;
 pub mod stream;
 pub mod wire;
 

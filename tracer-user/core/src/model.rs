@@ -3,8 +3,12 @@
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
 pub mod attribute;
+mod bounds;
+mod naming;
 
-pub use attribute::{Attribute, Key, Value};
+pub use attribute::{Attribute, CapturedProperty, Key, Value};
+pub use bounds::{Bounds, Cut};
+pub use naming::Naming;
 
 /// A moment in the clock of the records, in nanoseconds: `CLOCK_BOOTTIME` for live capture. Only user space
 /// outside this crate knows how it maps to wall-clock time.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::message::Known;
 use crate::{
     exchange::Peer,
-    model::{Attribute, Key, Operation, Value, attribute::*},
-    wire::code::version_text,
+    model::{Attribute, CapturedProperty, Key, Operation, Value, attribute::*},
+    wire::{Properties, code::version_text},
 };
 
 /// A list of attributes in the making. Each key is set once.
@@ -79,6 +79,13 @@ impl Attributes {
             known.correlation_id.map(str::to_owned),
         );
         self.maybe(MESSAGING_ROCKETMQ_BORN_TIMESTAMP, born_timestamp);
+    }
+
+    /// The properties that the configuration asks for. Of a repeated name the last value counts, as it does for Java.
+    pub(crate) fn properties(&mut self, captured: &[CapturedProperty], properties: &Properties) {
+        for property in captured {
+            self.maybe(property.key, properties.get(&property.name).map(str::to_owned));
+        }
     }
 
     /// The finished list.

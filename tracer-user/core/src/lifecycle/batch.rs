@@ -16,7 +16,10 @@ use super::{
     trace::{Attempts, Origin, Trace},
 };
 use crate::{
-    model::{Attribute, Link, Operation, Span, SpanContext, SpanKind, Status, Timestamp, attribute::*},
+    model::{
+        Attribute, CapturedProperty, Link, Operation, Span, SpanContext, SpanKind, Status, Timestamp,
+        attribute::*,
+    },
     wire::BatchMessage,
 };
 
@@ -64,7 +67,10 @@ impl Attempt {
             let first =
                 outcome.is_stored() && !self.forwarded && key.is_some_and(|key| attempts.succeed(key));
             if first && trace.origin == Origin::MessageId {
-                sink.emit(self.create(creation, message, &known, key, offset_id.map(Cow::from)));
+                let offset_id = offset_id.map(Cow::from);
+                let captured = &sink.config.captured_properties;
+                let create = self.create(captured, creation, message, &known, key, offset_id);
+                sink.emit(create);
             }
         }
 
@@ -97,6 +103,7 @@ impl Attempt {
     /// The root of a batch message's trace.
     fn create(
         &self,
+        captured: &[CapturedProperty],
         context: SpanContext,
         message: &BatchMessage,
         known: &Known<'_>,
@@ -109,6 +116,7 @@ impl Attempt {
         attributes.maybe(MESSAGING_MESSAGE_ID, key.map(str::to_owned));
         attributes.set(MESSAGING_MESSAGE_BODY_SIZE, message.body_length);
         attributes.message(known, self.sys_flag, self.born_timestamp);
+        attributes.properties(captured, &message.properties);
         attributes.maybe(
             MESSAGING_ROCKETMQ_OFFSET_MESSAGE_ID,
             offset_id.map(Cow::into_owned),

@@ -199,6 +199,7 @@ impl Delivery {
         attributes.maybe(MESSAGING_ROCKETMQ_CONSUMPTION_MODEL, model);
         attributes.set(MESSAGING_MESSAGE_BODY_SIZE, message.body_length);
         attributes.message(&known, message.sys_flag.into(), Some(message.born_timestamp));
+        attributes.properties(&sink.config.captured_properties, &message.properties);
         attributes.set(MESSAGING_ROCKETMQ_STORE_TIMESTAMP, message.store_timestamp);
         attributes.set(MESSAGING_ROCKETMQ_QUEUE_OFFSET, message.queue_offset);
         attributes.set(MESSAGING_ROCKETMQ_OFFSET_MESSAGE_ID, message.offset_message_id());

@@ -295,6 +295,7 @@ impl Attempt {
         attributes.maybe(MESSAGING_MESSAGE_ID, key.as_deref().map(str::to_owned));
         attributes.maybe(MESSAGING_MESSAGE_BODY_SIZE, self.body_size);
         attributes.message(&known, self.sys_flag, self.born_timestamp);
+        attributes.properties(&sink.config.captured_properties, &self.properties);
         match known.delay_level() {
             Some(level) => attributes.set(MESSAGING_ROCKETMQ_MESSAGE_DELAY_TIME_LEVEL, level),
             None => attributes.maybe(
@@ -348,6 +349,7 @@ impl Attempt {
         attributes.maybe(MESSAGING_MESSAGE_ID, key.map(str::to_owned));
         attributes.maybe(MESSAGING_MESSAGE_BODY_SIZE, self.body_size);
         attributes.message(known, self.sys_flag, self.born_timestamp);
+        attributes.properties(&sink.config.captured_properties, &self.properties);
         let span = self.span(context, kind, outcome, end, attributes);
         sink.emit(Span {
             parent: parent.map(|context| context.span_id),

@@ -68,6 +68,35 @@ impl Attribute {
     }
 }
 
+/// Beginning of the names of [`CapturedProperty`] attributes.
+pub const MESSAGING_ROCKETMQ_PROPERTY_PREFIX: &str = "messaging.rocketmq.property.";
+
+/// A message property that becomes an attribute, `messaging.rocketmq.property.` and its name
+/// (`attributes.properties`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CapturedProperty {
+    /// The property's name, byte for byte.
+    pub name: Box<str>,
+    /// The attribute's name.
+    pub key: Key,
+}
+
+impl CapturedProperty {
+    /// The property of this name; `None` where its value must never leave. The attribute's name lives as long as
+    /// the program: make one for each name of the configuration, not for each message.
+    pub fn new(name: &str) -> Option<CapturedProperty> {
+        const SECRET: [&str; 3] = ["AccessKey", "Signature", "SecurityToken"];
+        if SECRET.iter().any(|secret| secret.eq_ignore_ascii_case(name)) {
+            return None;
+        }
+        let key = format!("{MESSAGING_ROCKETMQ_PROPERTY_PREFIX}{name}");
+        Some(CapturedProperty {
+            name: name.into(),
+            key: Box::leak(key.into_boxed_str()),
+        })
+    }
+}
+
 macro_rules! keys {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
         $($(#[$doc])* pub const $name: Key = $text;)*
