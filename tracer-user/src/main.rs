@@ -63,10 +63,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Takes the exporter's variables out of the environment once they are part of the settings. The exporter's crate reads them
+/// Takes OpenTelemetry's variables out of the environment once they are part of the settings. The exporter's crates read them
 /// again, so that one of them would win over a flag that says `none` or leaves a header out.
 fn settle_environment() {
-    let theirs = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("OTEL_EXPORTER_OTLP_");
+    let theirs = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("OTEL_");
     let names: Vec<_> = env::vars_os().map(|(name, _)| name).filter(theirs).collect();
     for name in names {
         // SAFETY: no other thread runs yet that could read the environment.

@@ -33,12 +33,12 @@ fn many<T: Setting>(_: fn(&mut Config) -> &mut T) -> bool {
 
 /// `section.field` names both the path and the field.
 macro_rules! keys {
-    ($($section:ident $(. $field:ident)+;)*) => {
+    ($($section:ident $(. $field:ident)*;)*) => {
         /// Every key.
         pub(crate) static KEYS: std::sync::LazyLock<Vec<Key>> = std::sync::LazyLock::new(|| vec![$(Key {
-            path: concat!(stringify!($section) $(, ".", stringify!($field))+),
-            many: many(|c| &mut c.$section$(.$field)+),
-            set: |c, texts| c.$section$(.$field)+.set(texts),
+            path: concat!(stringify!($section) $(, ".", stringify!($field))*),
+            many: many(|c| &mut c.$section$(.$field)*),
+            set: |c, texts| c.$section$(.$field)*.set(texts),
         }),*]);
     };
 }
@@ -64,8 +64,19 @@ keys! {
     correlate.timeout;
     process.ttl;
     trace.derive_ids;
+    trace.context_properties;
     spans.broker_side;
+    spans.max_links;
+    sampling.sampler;
+    sampling.ratio;
+    sampling.max_messages_per_second;
+    semconv;
+    avoid_instrumented;
     attributes.resource;
+    attributes.properties;
+    attributes.max_value_length;
+    attributes.max_elements;
+    attributes.max_per_span;
     export.otlp.endpoint;
     export.otlp.protocol;
     export.otlp.headers;

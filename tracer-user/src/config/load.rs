@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde_saphyr::Error as YamlError;
+use tracer_core::model::CapturedProperty;
 
 use super::{
     error::{ConfigError, nearest, not_one_of, unknown_key},
     keys::{self, KEYS},
-    otel_env,
+    otel_env, otel_sdk_env,
     schema::Config,
-    value::split_list,
+    value::{Pattern, split_list},
 };
 
 /// What the names of all own variables begin with.
@@ -54,7 +55,9 @@ pub(crate) fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         Some((name, text)) => from_yaml(name, text)?,
         None => Config::default(),
     };
-    let warnings = otel_env::apply(&mut config.export.otlp, &|name| sources.env.get(name).cloned());
+    let variable = |name: &str| sources.env.get(name).cloned();
+    let mut warnings = otel_env::apply(&mut config.export.otlp, &variable);
+    warnings.extend(otel_sdk_env::apply(&mut config, &variable));
     from_env(&mut config, &sources.env)?;
     for flag in &sources.flags {
         let key = keys::find(&flag.path).ok_or_else(|| {
@@ -206,6 +209,23 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             "export.otlp.headers",
             "a value has characters that a header cannot have",
         );
+    }
+    for name in &config.attributes.properties {
+        if CapturedProperty::new(name).is_none() {
+            return bad(
+                "attributes.properties",
+                &format!("`{name}` is a secret, which is never exported"),
+            );
+        }
+    }
+    for (pattern, rate) in &config.sampling.max_messages_per_second {
+        let path = "sampling.max_messages_per_second";
+        if let Err(problem) = pattern.parse::<Pattern>() {
+            return bad(path, &problem);
+        }
+        if !rate.is_finite() || *rate < 0.0 {
+            return bad(path, &format!("`{rate}` is not a number of messages a second"));
+        }
     }
     for rule in &config.services {
         if rule.exe.is_none() && rule.cmdline.is_none() && rule.container.is_none() && rule.cgroup.is_none() {

@@ -54,9 +54,10 @@ pub(crate) fn apply(otlp: &mut Otlp, get: &dyn Fn(&str) -> Option<String>) -> Ve
     env.warnings
 }
 
-struct Env<'a> {
-    get: &'a dyn Fn(&str) -> Option<String>,
-    warnings: Vec<String>,
+/// The environment, and what there is to say about it.
+pub(super) struct Env<'a> {
+    pub(super) get: &'a dyn Fn(&str) -> Option<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Env<'_> {
@@ -73,7 +74,8 @@ impl Env<'_> {
         self.read(&format!("OTEL_EXPORTER_OTLP_{name}"), read)
     }
 
-    fn read<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    /// The value of a variable that is set, not empty and readable.
+    pub(super) fn read<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let text = (self.get)(name)?;
         let text = text.trim();
         if text.is_empty() {

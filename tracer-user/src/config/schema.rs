@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::value::{ByteSize, Endpoint, HumanDuration, Pattern, Table, choice};
+use super::value::{ByteSize, ContextName, Endpoint, HumanDuration, Pattern, Rates, Ratio, Table, choice};
 
 /// Everything that can be set.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
     /// How bytes are taken from the kernel.
@@ -32,7 +32,14 @@ pub(crate) struct Config {
     /// Which spans are made.
     #[serde(deserialize_with = "or_default")]
     pub(crate) spans: Spans,
-    /// Attributes beyond those that are always there.
+    /// Which spans are kept.
+    #[serde(deserialize_with = "or_default")]
+    pub(crate) sampling: Sampling,
+    /// What attributes are called.
+    pub(crate) semconv: Semconv,
+    /// No spans of processes that make RocketMQ spans themselves.
+    pub(crate) avoid_instrumented: bool,
+    /// Attributes beyond those that are always there, and bounds of all.
     #[serde(deserialize_with = "or_default")]
     pub(crate) attributes: Attributes,
     /// Where spans go.
@@ -47,6 +54,28 @@ pub(crate) struct Config {
     /// Bounds of tables.
     #[serde(deserialize_with = "or_default")]
     pub(crate) limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            capture: Capture::default(),
+            filter: Filter::default(),
+            services: Vec::new(),
+            correlate: Correlate::default(),
+            process: Process::default(),
+            trace: Trace::default(),
+            spans: Spans::default(),
+            sampling: Sampling::default(),
+            semconv: Semconv::New,
+            avoid_instrumented: true,
+            attributes: Attributes::default(),
+            export: Export::default(),
+            log: Log::default(),
+            shutdown: Shutdown::default(),
+            limits: Limits::default(),
+        }
+    }
 }
 
 /// A section whose keys are all commented out is null in YAML.
@@ -197,28 +226,108 @@ impl Default for Process {
 pub(crate) struct Trace {
     /// Compute trace ids from message ids, so that tracers on several hosts agree.
     pub(crate) derive_ids: bool,
+    /// User properties that carry a trace context, the preferred first.
+    pub(crate) context_properties: Vec<ContextName>,
 }
 
 impl Default for Trace {
     fn default() -> Trace {
-        Trace { derive_ids: true }
+        Trace {
+            derive_ids: true,
+            context_properties: Vec::new(),
+        }
     }
 }
 
 /// Which spans are made.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Spans {
     /// Also those of the broker's end of connections, where a broker runs on this host.
     pub(crate) broker_side: bool,
+    /// Most links of one span.
+    pub(crate) max_links: usize,
 }
 
-/// Attributes beyond those that are always there.
+impl Default for Spans {
+    fn default() -> Spans {
+        Spans {
+            broker_side: false,
+            max_links: 1024,
+        }
+    }
+}
+
+choice! {
+    /// OpenTelemetry's samplers.
+    SamplerName {
+        /// Everything.
+        AlwaysOn = "always_on",
+        /// Nothing.
+        AlwaysOff = "always_off",
+        /// A part of all traces.
+        TraceIdRatio = "traceidratio",
+        /// What was sampled upstream, and everything of which nothing was said.
+        #[default]
+        ParentBasedAlwaysOn = "parentbased_always_on",
+        /// What was sampled upstream.
+        ParentBasedAlwaysOff = "parentbased_always_off",
+        /// What was sampled upstream, and a part of the traces of which nothing was said.
+        ParentBasedTraceIdRatio = "parentbased_traceidratio",
+    }
+}
+
+/// Which spans are kept.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Sampling {
+    /// The sampler.
+    pub(crate) sampler: SamplerName,
+    /// The part that the ratio samplers keep.
+    pub(crate) ratio: Ratio,
+    /// Most messages of a topic that are kept in a second, by pattern of the topic.
+    pub(crate) max_messages_per_second: Rates,
+}
+
+choice! {
+    /// Sets of attribute names.
+    Semconv {
+        /// Semantic conventions v1.44.
+        #[default]
+        New = "new",
+        /// ApsaraMQ's tracing page.
+        Old = "old",
+        /// Both.
+        Dup = "dup",
+    }
+}
+
+/// Attributes beyond those that are always there, and bounds of all.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Attributes {
     /// Resource attributes for every traced process; the process's own win.
     pub(crate) resource: Table,
+    /// Message properties that become attributes.
+    pub(crate) properties: Vec<String>,
+    /// Most characters of a text.
+    pub(crate) max_value_length: usize,
+    /// Most texts of a list.
+    pub(crate) max_elements: usize,
+    /// Most attributes of a span.
+    pub(crate) max_per_span: usize,
+}
+
+impl Default for Attributes {
+    fn default() -> Attributes {
+        Attributes {
+            resource: Table::new(),
+            properties: Vec::new(),
+            max_value_length: 4096,
+            max_elements: 128,
+            max_per_span: 128,
+        }
+    }
 }
 
 choice! {

@@ -4,16 +4,19 @@ use std::{
     collections::HashMap,
     ffi::{OsStr, OsString},
     fs::File,
-    io::Read,
+    io::{BufRead, BufReader, Read},
     path::{Component, Path, PathBuf},
 };
 
 use procfs::process::Process;
 
-use super::container;
+use super::{container, instrumented};
 
 /// Most bytes read of any one file of `/proc`, and of an argument file.
 const MOST_BYTES: u64 = 256 * 1024;
+
+/// Most bytes read of a list of mappings: some 20,000 lines.
+const MOST_MAP_BYTES: u64 = 2 * 1024 * 1024;
 
 /// A process as it was when its first connection was recognised.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -32,6 +35,10 @@ pub(crate) struct Facts {
     pub(crate) otel_resource_attributes: Option<String>,
     /// Variables that carry options of a Java virtual machine.
     pub(crate) java_options: Vec<String>,
+    /// Variables that configure an agent ([`instrumented::VARIABLES`]), with their values.
+    pub(crate) agent_variables: Vec<(String, String)>,
+    /// An OpenTelemetry SDK shares its context in a mapping of the name `OTEL_CTX`.
+    pub(crate) otel_context: bool,
     /// Control group path.
     pub(crate) cgroup: Option<String>,
     /// Container id.
@@ -57,6 +64,7 @@ impl Facts {
         if let Ok(environ) = process.environ() {
             facts.take_environ(&environ);
         }
+        facts.otel_context = has_mapping(pid, "OTEL_CTX");
         let cgroup = read_limited(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         facts.cgroup = container::cgroup_path(&cgroup).map(str::to_owned);
         facts.container = container::id_of_cgroup(&cgroup).map(str::to_owned).or_else(|| {
@@ -77,6 +85,10 @@ impl Facts {
         self.java_options = ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"]
             .iter()
             .filter_map(|n| get(n))
+            .collect();
+        self.agent_variables = instrumented::VARIABLES
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), get(name)?)))
             .collect();
     }
 
@@ -103,6 +115,21 @@ impl Facts {
             Err(_) => read_limited(proc.join("cwd").join(path)),
         }
     }
+}
+
+/// Whether a process has a mapping of this name: `[anon:NAME]`, `[anon_shmem:NAME]` or `/memfd:NAME (deleted)`.
+fn has_mapping(pid: u32, name: &str) -> bool {
+    let Ok(file) = File::open(format!("/proc/{pid}/maps")) else {
+        return false;
+    };
+    let maps = BufReader::new(file.take(MOST_MAP_BYTES));
+    let named = |line: &str| {
+        let place = line.split_ascii_whitespace().nth(5)?;
+        Some(place.split_once(':')?.1.trim_end_matches(']') == name)
+    };
+    maps.lines()
+        .map_while(Result::ok)
+        .any(|line| named(&line) == Some(true))
 }
 
 /// When a process started, clock ticks since boot; `None` where it is gone.

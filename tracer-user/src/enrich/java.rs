@@ -44,6 +44,25 @@ pub(crate) struct Command {
     pub(crate) program: Option<String>,
     /// `-Dname=value` pairs, in order.
     pub(crate) properties: Vec<(String, String)>,
+    /// `-javaagent:path[=arguments]`, without the option's name, in order.
+    pub(crate) agents: Vec<String>,
+}
+
+impl Command {
+    fn option(&mut self, option: &str) {
+        if let Some(agent) = option.strip_prefix("-javaagent:") {
+            self.agents.push(agent.to_owned());
+        } else if let Some((name, value)) = option.strip_prefix("-D").and_then(|p| p.split_once('=')) {
+            self.properties.push((name.to_owned(), value.to_owned()));
+        }
+    }
+}
+
+/// Options that are given beside the command line, as in `JAVA_TOOL_OPTIONS`: they run no program.
+pub(crate) fn options<'a>(words: impl Iterator<Item = &'a str>) -> Command {
+    let mut command = Command::default();
+    words.take(MOST_ARGUMENTS).for_each(|word| command.option(word));
+    command
 }
 
 /// Reads a command line, `args[0]` being the launcher. `read` gives the text of an argument file.
@@ -89,9 +108,7 @@ pub(crate) fn parse(args: &[String], read: &dyn Fn(&str) -> Option<String>) -> C
                     command.program = Some(module(m));
                     break;
                 }
-                if let Some((name, value)) = option.strip_prefix("-D").and_then(|p| p.split_once('=')) {
-                    command.properties.push((name.to_owned(), value.to_owned()));
-                }
+                command.option(option);
             }
         }
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`facts`] | what `/proc` says |
 //! | [`service`], [`java`], [`script`] | the service's name |
+//! | [`instrumented`] | whether it makes spans itself |
 //! | [`container`] | the container |
 //! | [`resource`] | the OpenTelemetry resource, in our own terms |
 //! | [`processes`] | the table of processes, and for how long one stays in it |
@@ -11,6 +12,7 @@
 pub(crate) mod container;
 pub(crate) mod facts;
 pub(crate) mod host;
+pub(crate) mod instrumented;
 pub(crate) mod java;
 pub(crate) mod processes;
 pub(crate) mod resource;

@@ -13,7 +13,11 @@ use std::{
 
 use tracer_core::model::Timestamp;
 
-use super::{Facts, Host, Resource, facts, resource::Context};
+use super::{
+    Facts, Host, Resource, facts,
+    instrumented::{self, Agent},
+    resource::Context,
+};
 use crate::{
     clock::Anchor,
     filter::{ProcessFilter, ServiceRules, Verdict},
@@ -26,6 +30,8 @@ pub(crate) struct Process {
     pub(crate) resource: Resource,
     /// What the filter says.
     pub(crate) verdict: Verdict,
+    /// Who makes its RocketMQ spans already.
+    pub(crate) agent: Option<Agent>,
     start_ticks: Option<u64>,
     since: Timestamp,
 }
@@ -37,6 +43,7 @@ impl Process {
         Process {
             resource,
             verdict: Verdict::Allow,
+            agent: None,
             start_ticks: None,
             since: Timestamp(0),
         }
@@ -186,6 +193,7 @@ impl Processes {
         let process = Arc::new(Process {
             resource,
             verdict,
+            agent: instrumented::agent(&facts),
             start_ticks: facts.start_ticks,
             since,
         });

@@ -32,6 +32,13 @@ static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
         .build()
 });
 
+/// The old names are of no published schema.
+static OLD_SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
+    InstrumentationScope::builder("rmqtrace")
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .build()
+});
+
 /// The spans of a batch by process, in the order of their first appearance.
 pub(crate) fn by_process(batch: &[Arc<Finished>]) -> Vec<(&Process, Vec<&Finished>)> {
     let mut groups: Vec<(&Process, Vec<&Finished>)> = Vec::new();
@@ -84,6 +91,7 @@ pub(crate) fn span_data(finished: &Finished) -> SpanData {
     let span = &finished.span;
     let mut links = SpanLinks::default();
     links.links = span.links.iter().map(link).collect();
+    links.dropped_count = finished.cut.links;
     SpanData {
         span_context: context(span.context, false, span.trace_state.as_deref()),
         parent_span_id: span.parent.map_or(SpanId::INVALID, |id| SpanId::from_bytes(id.0)),
@@ -94,7 +102,7 @@ pub(crate) fn span_data(finished: &Finished) -> SpanData {
             model::SpanKind::Consumer => SpanKind::Consumer,
             model::SpanKind::Client => SpanKind::Client,
         },
-        name: span.name().into(),
+        name: finished.naming.name(span).into(),
         start_time: finished.start.into(),
         end_time: finished.end.into(),
         attributes: span
@@ -102,7 +110,7 @@ pub(crate) fn span_data(finished: &Finished) -> SpanData {
             .iter()
             .map(|a| KeyValue::new(a.key, value(&a.value)))
             .collect(),
-        dropped_attributes_count: 0,
+        dropped_attributes_count: finished.cut.attributes,
         events: SpanEvents::default(),
         links,
         status: match &span.status {
@@ -111,7 +119,10 @@ pub(crate) fn span_data(finished: &Finished) -> SpanData {
                 description: description.clone(),
             },
         },
-        instrumentation_scope: SCOPE.clone(),
+        instrumentation_scope: match finished.naming {
+            model::Naming::New | model::Naming::Dup => SCOPE.clone(),
+            model::Naming::Old => OLD_SCOPE.clone(),
+        },
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) mod sample;
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use tracer_core::model::Span;
+use tracer_core::model::{Cut, Naming, Span};
 
 use crate::{clock::Wall, config::schema, enrich::Process};
 use queue::{Output, Stats};
@@ -31,6 +31,10 @@ use queue::{Output, Stats};
 pub(crate) struct Finished {
     /// The span.
     pub(crate) span: Span,
+    /// What its name and its attributes are called.
+    pub(crate) naming: Naming,
+    /// What was cut from it.
+    pub(crate) cut: Cut,
     /// Whose it is.
     pub(crate) process: Arc<Process>,
     /// Start.

@@ -6,8 +6,8 @@ use std::{
 };
 
 use tracer_core::model::{
-    Attribute, Link, Operation, ProcessId, Span, SpanContext, SpanId, SpanKind, Status, Timestamp, TraceId,
-    Value, attribute as key,
+    Attribute, Cut, Link, Naming, Operation, ProcessId, Span, SpanContext, SpanId, SpanKind, Status,
+    Timestamp, TraceId, Value, attribute as key,
 };
 
 use super::Finished;
@@ -73,6 +73,8 @@ pub(crate) fn owned(topic: &str) -> Finished {
     let (start, end) = (Wall(1_700_000_000_123_456_789), Wall(1_700_000_000_124_691_123));
     Finished {
         span: span(topic, Some("g")),
+        naming: Naming::New,
+        cut: Cut::default(),
         process: SHOP.clone(),
         start,
         end,

@@ -1,10 +1,12 @@
-//! What is traced: by process before anything is decoded, by topic and group afterwards.
+//! What is traced: by process before anything is decoded, by topic, group and rate afterwards.
 
 mod message;
 mod process;
+mod rate;
 
 pub(crate) use message::MessageFilter;
 pub(crate) use process::{ProcessFilter, ServiceRules, Verdict};
+pub(crate) use rate::RateLimits;
 
 use globset::{GlobSet, GlobSetBuilder};
 

@@ -9,6 +9,7 @@
 //! It waits for the ring, a second's tick and signals, and for nothing else.
 
 mod pipeline;
+mod settings;
 mod totals;
 
 use std::{

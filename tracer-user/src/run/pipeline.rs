@@ -7,16 +7,19 @@ use std::{collections::HashMap, time::Duration};
 
 use tracer_core::{
     Config as EngineConfig, Engine, Output,
-    model::{Span, Timestamp},
+    model::{Bounds, Naming, Span, Timestamp},
     record::Record,
+    sampling::Sampler,
 };
+
+use super::settings;
 
 use crate::{
     clock::Anchor,
     config::Config,
     enrich::Processes,
     export::Finished,
-    filter::{MessageFilter, ProcessFilter, ServiceRules, Verdict},
+    filter::{MessageFilter, ProcessFilter, RateLimits, ServiceRules, Verdict},
 };
 
 /// What happened to records and spans between the ring and the outputs.
@@ -28,6 +31,18 @@ pub(crate) struct Counts {
     pub(crate) filtered_records: u64,
     /// Spans that the filter of topics and groups left out.
     pub(crate) filtered_spans: u64,
+    /// Spans that the sampler left out.
+    pub(crate) unsampled_spans: u64,
+    /// Spans of processes that make their own.
+    pub(crate) instrumented_spans: u64,
+    /// Spans that the limits by topic left out.
+    pub(crate) rate_limited_spans: u64,
+    /// Values of attributes that were shortened.
+    pub(crate) cut_values: u64,
+    /// Attributes that were left out.
+    pub(crate) dropped_attributes: u64,
+    /// Links that were left out.
+    pub(crate) dropped_links: u64,
 }
 
 /// The middle of the daemon.
@@ -36,6 +51,11 @@ pub(crate) struct Pipeline {
     engine: Engine,
     processes: Processes,
     messages: MessageFilter,
+    sampler: Sampler,
+    rates: RateLimits,
+    naming: Naming,
+    bounds: Bounds,
+    avoid_instrumented: bool,
     anchor: Anchor,
     /// What the filter said of each process, until it ends or runs another program.
     decided: HashMap<u32, Verdict>,
@@ -52,6 +72,8 @@ impl Pipeline {
             correlate_timeout: timeout,
             process_ttl: ttl,
             derive_ids: config.trace.derive_ids,
+            context_properties: settings::context_properties(config),
+            captured_properties: settings::captured_properties(config),
             broker_side: config.spans.broker_side,
             seed,
             ..EngineConfig::default()
@@ -69,6 +91,11 @@ impl Pipeline {
             engine,
             processes,
             messages,
+            sampler: settings::sampler(config),
+            rates: RateLimits::new(&config.sampling)?,
+            naming: settings::naming(config),
+            bounds: settings::bounds(config),
+            avoid_instrumented: config.avoid_instrumented,
             anchor: Anchor::read(),
             decided: HashMap::new(),
             verdicts: Vec::new(),
@@ -176,6 +203,17 @@ impl Pipeline {
         if self.decided.insert(pid, verdict) != Some(verdict) {
             let service = &*process.resource.service;
             tracing::debug!(pid, service, ?verdict, "process");
+            if let Some(agent) = process
+                .agent
+                .filter(|_| self.avoid_instrumented && verdict == Verdict::Allow)
+            {
+                tracing::info!(
+                    pid,
+                    service,
+                    %agent,
+                    "this process makes RocketMQ spans itself; it is measured, and gets none from here (avoid_instrumented)"
+                );
+            }
         }
         verdict
     }
@@ -183,23 +221,50 @@ impl Pipeline {
     fn drain(&mut self, emit: &mut impl FnMut(Finished)) {
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Span(span) if self.messages.allows(&span) => emit(self.finished(span)),
-                Output::Span(_) => self.counts.filtered_spans += 1,
+                Output::Span(span) => {
+                    if let Some(finished) = self.finished(span) {
+                        emit(finished);
+                    }
+                }
                 Output::Opened(_) | Output::Closed(_) => {}
             }
         }
     }
 
-    /// All times of a span by one anchor.
-    fn finished(&mut self, span: Span) -> Finished {
+    /// What leaves of a span; nothing, where it is not wanted. All its times are by one anchor.
+    fn finished(&mut self, mut span: Span) -> Option<Finished> {
+        let counts = &mut self.counts;
+        if !self.messages.allows(&span) {
+            counts.filtered_spans += 1;
+            return None;
+        }
+        if !self.sampler.keeps(&span) {
+            counts.unsampled_spans += 1;
+            return None;
+        }
         let process = self.processes.of(span.process.0, span.start, &self.anchor);
+        if self.avoid_instrumented && process.agent.is_some() {
+            counts.instrumented_spans += 1;
+            return None;
+        }
+        if !self.rates.keeps(&span) {
+            counts.rate_limited_spans += 1;
+            return None;
+        }
+        self.naming.apply(&mut span);
+        let cut = self.bounds.apply(&mut span);
+        counts.cut_values += u64::from(cut.values);
+        counts.dropped_attributes += u64::from(cut.attributes);
+        counts.dropped_links += u64::from(cut.links);
         let (start, end) = (self.anchor.wall(span.start), self.anchor.wall(span.end));
-        Finished {
+        Some(Finished {
             span,
+            naming: self.naming,
+            cut,
             process,
             start,
             end,
-        }
+        })
     }
 }
 

@@ -79,6 +79,12 @@ impl Totals {
             ("evicted_deliveries", engine.evicted_deliveries),
             ("evicted_servers", engine.evicted_servers),
             ("recursion_misses", self.kernel.recursion_misses),
+            ("spans_unsampled", self.pipeline.unsampled_spans),
+            ("spans_rate_limited", self.pipeline.rate_limited_spans),
+            ("spans_of_instrumented", self.pipeline.instrumented_spans),
+            ("values_cut", self.pipeline.cut_values),
+            ("attributes_dropped", self.pipeline.dropped_attributes),
+            ("links_dropped", self.pipeline.dropped_links),
             ("records_bad", self.pipeline.bad_records),
             ("records_filtered", self.pipeline.filtered_records),
         ];
