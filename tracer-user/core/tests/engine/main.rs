@@ -8,6 +8,7 @@ mod limits;
 mod pops;
 mod random;
 mod replies;
+mod semconv;
 mod sends;
 mod speed;
 mod support;

@@ -3,10 +3,12 @@
 mod frames;
 mod render;
 mod script;
+mod semconv;
 
 pub(crate) use frames::*;
 pub(crate) use render::{brief, full};
 pub(crate) use script::{Conn, Event, Script, run, spans_of};
+pub(crate) use semconv::{check, known_attributes, problems};
 
 /// Ids in the form that clients make.
 pub(crate) const K1: &str = "7F0000010A1B18B4AAC2012345670000";

@@ -10,7 +10,7 @@ use tracer_core::{
     record::{Close, ConnectionId, Data, Open, Process, Record},
 };
 
-use super::Frame;
+use super::{Frame, check};
 
 /// The process that scripts are about, unless they say otherwise.
 const PROCESS: u32 = 100;
@@ -196,6 +196,7 @@ pub(crate) fn run(config: &Config, events: &[Event], end: Timestamp) -> (Vec<Spa
     engine.finish(end);
     spans.extend(spans_of(&mut engine));
     assert_eq!(engine.poll_timeout(), None, "nothing is open at the end");
+    check(&spans);
     (spans, engine.totals())
 }
 
