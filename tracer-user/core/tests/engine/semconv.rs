@@ -45,7 +45,7 @@ fn what_is_wrong_is_found() {
         wrong(|s| s.attributes.push(Attribute::new(SERVER_PORT, 1_i64))),
         wrong(|s| set(s, MESSAGING_ROCKETMQ_MESSAGE_TYPE, "delay")),
         wrong(|s| s.topic = "other".into()),
-        wrong(|s| s.end.0 = 0),
+        wrong(|s| s.start.0 = s.end.0 + 1),
         wrong(|s| s.context.span_id.0 = [0; 8]),
     ];
     insta::assert_snapshot!(said.join("\n"));
