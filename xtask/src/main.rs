@@ -5,6 +5,7 @@ mod clean;
 mod console;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod lint;
 mod setup;
 mod test;
@@ -33,6 +34,8 @@ enum Task {
     Lint,
     /// Format, lint, unit, property and snapshot tests, then end-to-end tests against real RocketMQ
     Test(test::Options),
+    /// Fuzz every parser and the engine, ten minutes each
+    Fuzz(fuzz::Options),
     /// Remove everything that the other tasks made in the target directory
     Clean(clean::Options),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => return demo::run(&options),
         Task::Lint => lint::lint(),
         Task::Test(options) => return test::run(&options),
+        Task::Fuzz(options) => return fuzz::run(&options),
         Task::Clean(options) => clean::clean(&options),
     };
     match result {

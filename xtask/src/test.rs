@@ -6,13 +6,16 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
     build::{self, cargo},
-    lint, setup,
+    fuzz, lint, setup,
 };
+
+/// Seconds for each fuzz target; `cargo xtask fuzz` gives them more.
+const FUZZ_SECONDS: u32 = 5;
 
 /// What to run.
 #[derive(Args)]
@@ -96,6 +99,12 @@ pub(crate) fn run(options: &Options) -> ExitCode {
                 .args(["test", "--quiet", "--workspace", "--locked", "--no-fail-fast"])
                 .env("INSTA_UPDATE", "no"),
         );
+        tally.step("fuzzing, a short run of each target", || {
+            if !fuzz::fuzz(&[], FUZZ_SECONDS)? {
+                bail!("a finding; see above");
+            }
+            Ok(())
+        });
     }
     if !options.no_e2e {
         end_to_end(&mut tally, options.only_e2e.as_deref());

@@ -93,7 +93,7 @@ fn sniff_binary(b: &[u8; PREFIX], n: usize, header: u32) -> Verdict {
         };
     }
     let ext = u32::from_be_bytes([b[25], b[26], b[27], b[28]]);
-    if header == 21 + ext {
+    if header - 21 == ext {
         Verdict::Frame
     } else {
         Verdict::Other

@@ -507,3 +507,14 @@ fn counters_add_up() {
     assert_eq!(counters.bytes + counters.lost, bytes.len() as u64);
     assert_eq!((counters.elided, counters.lost, counters.gaps), (100, 100, 1));
 }
+
+/// Offsets are the source's word: a frame that would end beyond the last one is no reason to panic.
+#[test]
+fn a_frame_at_the_end_of_all_offsets() {
+    let frame = [&[0, 0, 4, 0, 0, 0, 0, 40], b"{\"code".as_slice(), &[0; 1000]].concat();
+    let offset = u64::MAX - 100;
+    let mut stream = Stream::new();
+    stream.push(offset, frame.len() as u32, &frame, Timestamp(1), Timestamp(1));
+    stream.flush();
+    assert_eq!(stream.counters().frames, 0);
+}

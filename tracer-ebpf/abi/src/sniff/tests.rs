@@ -73,6 +73,10 @@ fn bounds_of_the_envelope() {
     ] {
         assert_eq!(with(at, to), Verdict::Other, "{what}");
     }
+    // a sum of lengths that overflows
+    let mut fields = BINARY[..PREFIX].to_vec();
+    fields[25..29].fill(0xff);
+    assert_eq!(judge(&fields), Verdict::Other);
     // 24, and 16 MiB less 3, are no lengths
     assert_eq!(judge(b"\0\0\0\x18\x01"), Verdict::Other);
     assert_eq!(judge(b"\0\xff\xff\xfd\x01"), Verdict::Other);

@@ -286,7 +286,7 @@ impl Machine {
         self.head = Vec::new();
         self.gap(
             self.begun.offset,
-            self.begun.offset + u64::from(length),
+            self.begun.offset.saturating_add(length.into()),
             Cause::Damaged,
         );
         self.state = match length.saturating_sub(passed as u32) {

@@ -10,6 +10,7 @@ mod random;
 mod replies;
 mod semconv;
 mod sends;
+mod simulation;
 mod speed;
 mod support;
 mod transactions;

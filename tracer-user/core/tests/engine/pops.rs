@@ -9,7 +9,7 @@ use tracer_core::{
     model::{Span, Timestamp, Value, attribute::*},
 };
 
-use super::{random::cut, support::*};
+use super::{simulation::cut, support::*};
 
 /// A consumer that popped the messages 1, 2 and 3 of `orders` at 10 ms, which was 5000 at the broker.
 fn given() -> (Script, Conn, [Message; 3]) {

@@ -1,0 +1,16 @@
+//! Trace contexts in message properties: never an invalid one.
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use tracer_core::{context, wire::Properties};
+
+fuzz_target!(|bytes: &[u8]| {
+    let properties = Properties(Bytes::copy_from_slice(bytes));
+    let lookup = context::look_up(&properties);
+    if let Some(carried) = lookup.carried {
+        assert_ne!(carried.context.trace_id.0, [0; 16]);
+        assert_ne!(carried.context.span_id.0, [0; 8]);
+        assert!(carried.state.is_none_or(|state| state.len() <= 512));
+    }
+});
