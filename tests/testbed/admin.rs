@@ -1,4 +1,4 @@
-//! The two administrative requests that tests need, spoken directly: a JVM for them would take seconds.
+//! The administrative requests that tests need, spoken directly: a JVM for them would take seconds.
 //!
 //! A frame is `length:u32, header length:u32 (top byte 0: JSON), header, body`; the length does not count itself.
 
@@ -14,7 +14,11 @@ use serde_json::{Value, json};
 use crate::{server::Server, wait};
 
 const UPDATE_AND_CREATE_TOPIC: u32 = 17;
+const GET_CONSUMER_LIST_BY_GROUP: u32 = 38;
 const GET_ROUTEINFO_BY_TOPIC: u32 = 105;
+const INVOKE_BROKER_TO_RESET_OFFSET: u32 = 222;
+const CONSUME_MESSAGE_DIRECTLY: u32 = 309;
+const SET_MESSAGE_REQUEST_MODE: u32 = 401;
 const SUCCESS: i64 = 0;
 
 /// Creates a topic and waits until the name server has its route.
@@ -42,28 +46,90 @@ pub(crate) fn create_topic(server: &Server, topic: &str, queues: u32) -> Result<
     })
 }
 
+/// Has the clients of a group pop a topic (`POP`), or pull queues that the broker assigns (`PULL`).
+pub(crate) fn set_request_mode(server: &Server, topic: &str, group: &str, mode: &str) -> Result<()> {
+    let body = json!({ "topic": topic, "consumerGroup": group, "mode": mode, "popShareQueueNum": 8 });
+    let body = serde_json::to_vec(&body)?;
+    exchange(server.broker, SET_MESSAGE_REQUEST_MODE, &json!({}), &body).map(drop)
+}
+
+/// Sets a group's offsets of a topic back to its first messages, while its clients run.
+pub(crate) fn reset_offset(server: &Server, topic: &str, group: &str) -> Result<()> {
+    let fields =
+        json!({ "topic": topic, "group": group, "timestamp": "0", "isForce": "true", "queueId": "-1" });
+    exchange(server.broker, INVOKE_BROKER_TO_RESET_OFFSET, &fields, &[]).map(drop)
+}
+
+/// Ids of the clients of a group.
+pub(crate) fn consumers(server: &Server, group: &str) -> Result<Vec<String>> {
+    let fields = json!({ "consumerGroup": group });
+    let body = exchange(server.broker, GET_CONSUMER_LIST_BY_GROUP, &fields, &[])?;
+    let body: Value = serde_json::from_slice(&body)?;
+    let ids = body["consumerIdList"]
+        .as_array()
+        .context("no list of consumers")?;
+    Ok(ids
+        .iter()
+        .filter_map(|id| Some(id.as_str()?.to_owned()))
+        .collect())
+}
+
+/// Has one client of a group process one message, by its offset message id.
+pub(crate) fn consume_directly(
+    server: &Server,
+    topic: &str,
+    group: &str,
+    client: &str,
+    id: &str,
+) -> Result<()> {
+    let fields = json!({
+        "consumerGroup": group, "clientId": client, "msgId": id, "brokerName": "broker-a", "topic": topic,
+    });
+    exchange(server.broker, CONSUME_MESSAGE_DIRECTLY, &fields, &[]).map(drop)
+}
+
+/// A request that must succeed; gives the body of the answer.
+fn exchange(address: SocketAddr, code: u32, fields: &Value, body: &[u8]) -> Result<Vec<u8>> {
+    let (header, body) = call_with_body(address, code, fields, body)?;
+    if header["code"].as_i64() != Some(SUCCESS) {
+        bail!("request {code} was refused: {header}");
+    }
+    Ok(body)
+}
+
 /// One request on a connection of its own; gives the header of the answer.
 fn call(address: SocketAddr, code: u32, fields: &Value) -> Result<Value> {
+    Ok(call_with_body(address, code, fields, &[])?.0)
+}
+
+/// The same with bodies.
+fn call_with_body(address: SocketAddr, code: u32, fields: &Value, body: &[u8]) -> Result<(Value, Vec<u8>)> {
     let header = json!({
         "code": code, "language": "RUST", "version": 0, "opaque": 1, "flag": 0, "serializeTypeCurrentRPC": "JSON",
         "extFields": fields,
     });
     let header = serde_json::to_vec(&header)?;
     let length = u32::try_from(header.len())?;
-    let mut frame = Vec::with_capacity(header.len() + 8);
-    frame.extend((length + 4).to_be_bytes());
+    let mut frame = Vec::with_capacity(header.len() + body.len() + 8);
+    frame.extend((length + 4 + u32::try_from(body.len())?).to_be_bytes());
     frame.extend(length.to_be_bytes());
     frame.extend(&header);
+    frame.extend(body);
 
     let mut stream = TcpStream::connect(address).with_context(|| format!("connecting to {address}"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     stream.write_all(&frame)?;
     let mut lengths = [0; 8];
     stream
         .read_exact(&mut lengths)
         .with_context(|| format!("reading the answer of {address}"))?;
-    let header_length = u32::from_be_bytes([0, lengths[5], lengths[6], lengths[7]]);
-    let mut header = vec![0; usize::try_from(header_length)?];
+    let [total @ .., _, a, b, c] = lengths;
+    let header_length = usize::try_from(u32::from_be_bytes([0, a, b, c]))?;
+    let length = usize::try_from(u32::from_be_bytes(total))?;
+    let mut header = vec![0; header_length];
     stream.read_exact(&mut header)?;
-    serde_json::from_slice(&header).context("the answer's header is not JSON")
+    let mut body = vec![0; length.saturating_sub(4 + header_length)];
+    stream.read_exact(&mut body)?;
+    let header = serde_json::from_slice(&header).context("the answer's header is not JSON")?;
+    Ok((header, body))
 }

@@ -89,8 +89,20 @@ impl Client {
         dir: &Path,
         name: &str,
     ) -> Result<Client> {
+        Client::start_with(artifacts, library, server, dir, name, &[])
+    }
+
+    /// The same with further options of the Java virtual machine.
+    pub fn start_with(
+        artifacts: &Artifacts,
+        library: Library,
+        server: &Server,
+        dir: &Path,
+        name: &str,
+        java_options: &[String],
+    ) -> Result<Client> {
         let mut command = match library {
-            Library::Java(version) => java(artifacts, version, dir)?,
+            Library::Java(version) => java(artifacts, version, dir, java_options)?,
             Library::Go => Command::new(require(artifacts.go_client(), "the Go test client")?),
         };
         command
@@ -246,10 +258,19 @@ impl Client {
         })
     }
 
-    /// Ends the program in order: consumers commit their offsets, connections are closed.
-    pub fn finish(mut self) -> Result<()> {
+    /// Ends the program in order: consumers commit their offsets, connections are closed. Gives everything that it said.
+    pub fn finish(mut self) -> Result<Said> {
         self.input().pipe = None;
-        self.process.wait(Duration::from_secs(30)).map(drop)
+        self.process.wait(Duration::from_secs(60))?;
+        let mut account = self.shared.lock();
+        while !account.ended {
+            account = self
+                .shared
+                .changed
+                .wait(account)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(std::mem::take(&mut account.said))
     }
 
     /// Ends the program at once, as a crash would.
@@ -315,7 +336,7 @@ impl Client {
     }
 }
 
-fn java(artifacts: &Artifacts, version: &str, dir: &Path) -> Result<Command> {
+fn java(artifacts: &Artifacts, version: &str, dir: &Path, options: &[String]) -> Result<Command> {
     let jars = require(
         artifacts.client_jars(version),
         &format!("RocketMQ client {version}"),
@@ -330,6 +351,7 @@ fn java(artifacts: &Artifacts, version: &str, dir: &Path) -> Result<Command> {
             "-Xms64m",
             "-Xmx256m",
         ])
+        .args(options)
         .arg(format!("-Drocketmq.client.logRoot={}", dir.display()))
         .arg("-Drocketmq.client.logLevel=WARN")
         // A queue that appears is pulled within a second, not within twenty.

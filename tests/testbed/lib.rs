@@ -10,6 +10,7 @@
 //! | [`client`] | the Java and Go programs under [`java/`](java) and [`go/`](go), and their own account of what they did |
 //! | [`collector`], [`spans`] | an OpenTelemetry Collector that writes what it gets to a file, and that file |
 //! | [`tracer`] | `rmqtrace run` |
+//! | [`compare`] | spans against what the clients logged |
 //! | [`admin`] | topics |
 //! | [`ids`] | the ids that a message's key must give |
 
@@ -17,6 +18,7 @@ pub mod admin;
 pub mod artifacts;
 pub mod client;
 pub mod collector;
+pub mod compare;
 pub mod ids;
 pub mod ports;
 pub mod process;

@@ -103,6 +103,25 @@ impl Server {
         })
     }
 
+    /// Has the clients of a group pop a topic (`POP`), or pull queues that the broker assigns (`PULL`).
+    pub fn set_request_mode(&self, topic: &str, group: &str, mode: &str) -> Result<()> {
+        admin::set_request_mode(self, topic, group, mode)
+    }
+
+    /// Sets a group's offsets of a topic back to its first messages, while its clients run.
+    pub fn reset_offset(&self, topic: &str, group: &str) -> Result<()> {
+        admin::reset_offset(self, topic, group)
+    }
+
+    /// Has a client of the group process one message, by its offset message id.
+    pub fn consume_directly(&self, topic: &str, group: &str, id: &str) -> Result<()> {
+        let clients = admin::consumers(self, group)?;
+        let client = clients
+            .first()
+            .with_context(|| format!("{group} has no client"))?;
+        admin::consume_directly(self, topic, group, client, id)
+    }
+
     /// Process id of the broker.
     pub fn broker_pid(&self) -> u32 {
         self.broker_process.pid()

@@ -1,0 +1,206 @@
+//! Spans against what the client programs themselves logged, message by message. Pure: accounts and spans in, a verdict out.
+//!
+//! A scenario's topics are its own, so each of their spans must belong to something that a client logged, and
+//! everything that a client logged must have its span:
+//!
+//! | Logged | Span | Module |
+//! |---|---|---|
+//! | a message sent, or refused | `send`; of a batch one `send` and a `create` for each message | [`sends`] |
+//! | a handler's call | `process` | [`processes`] |
+//! | a decision about a half message, a reply | `commit`, `rollback`, `check`; `reply` | [`others`] |
+//!
+//! A message that was delivered, but never came to a handler (its client was killed, its queue went to somebody else), may have a
+//! `process` span only if that says that it does not know the end.
+
+mod figures;
+mod others;
+mod processes;
+mod sends;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+
+pub use self::figures::{Figures, Quantiles};
+use crate::{
+    Span,
+    client::{Library, Said, Sent},
+    ids,
+};
+
+/// A client reads its clock with `clock_gettime`, the tracer maps the kernel's boot-time clock to it: the two may disagree by
+/// this many nanoseconds.
+pub const CLOCK_TOLERANCE_NS: u64 = 200_000;
+
+/// Ends a check with a message unless a condition holds.
+macro_rules! same {
+    ($what:expr, $found:expr, $wanted:expr) => {{
+        let (found, wanted) = ($found, $wanted);
+        if found != wanted {
+            return Err(format!("{}: found {found:?}, wanted {wanted:?}", $what));
+        }
+    }};
+}
+pub(crate) use same;
+
+/// What one check of one span came to.
+pub(crate) type Check = Result<(), String>;
+
+/// A client program and what it said.
+#[derive(Clone, Debug)]
+pub struct Witness {
+    /// Its process.
+    pub pid: u32,
+    /// What it is built on.
+    pub library: Library,
+    /// Its account.
+    pub said: Said,
+}
+
+/// Where a message's spans belong.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Context {
+    /// Ids are computed from the message's key.
+    #[default]
+    Derived,
+    /// The message carries a context of this trace id and span id, in lower-case hex.
+    Carried(&'static str, &'static str),
+}
+
+/// What is right in a scenario.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rules {
+    /// Where its messages belong.
+    pub context: Context,
+    /// Evidence that the end of a success may have.
+    pub success: &'static [&'static str],
+    /// Evidence that the end of a failure may have.
+    pub failure: &'static [&'static str],
+    /// A failed message is handled again without a new delivery.
+    pub orderly: bool,
+    /// The broker stores the message elsewhere first: the answer's queue and offset are not those of the delivery.
+    pub deferred: bool,
+    /// Messages may be delivered that no handler sees.
+    pub unhandled: bool,
+    /// `messaging.rocketmq.message.type` of the sends.
+    pub kind: &'static str,
+    /// `messaging.rocketmq.consumption_model`.
+    pub model: &'static str,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules {
+            context: Context::Derived,
+            success: &["offset_commit"],
+            failure: &["send_back"],
+            orderly: false,
+            deferred: false,
+            unhandled: false,
+            kind: "normal",
+            model: "clustering",
+        }
+    }
+}
+
+/// One scenario: the topics that nobody else uses, what was said and what is right.
+#[derive(Debug)]
+pub struct Story<'a> {
+    /// As spans name them.
+    pub topics: &'a [String],
+    /// All clients of the run.
+    pub witnesses: &'a [Witness],
+    /// What is right.
+    pub rules: Rules,
+}
+
+/// What a comparison came to.
+#[derive(Clone, Default, Debug)]
+pub struct Verdict {
+    /// Counts and times.
+    pub figures: Figures,
+    /// Everything that is wrong, in words.
+    pub problems: Vec<String>,
+}
+
+/// The spans that a comparison has not accounted for yet, by their place in the list.
+pub(crate) struct Unclaimed<'a> {
+    spans: Vec<&'a Span>,
+    claimed: HashSet<usize>,
+}
+
+impl<'a> Unclaimed<'a> {
+    /// Takes all spans that satisfy `wanted`, with their places.
+    pub(crate) fn find(&self, wanted: impl Fn(&Span) -> bool) -> Vec<(usize, &'a Span)> {
+        let free = |index: &usize| !self.claimed.contains(index);
+        let spans = self.spans.iter().copied().enumerate();
+        spans
+            .filter(|(index, span)| free(index) && wanted(span))
+            .collect()
+    }
+
+    /// The span at this place belongs to something that was logged.
+    pub(crate) fn claim(&mut self, index: usize) {
+        self.claimed.insert(index);
+    }
+}
+
+/// A message's place in a trace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    pub(crate) trace: String,
+    /// Id of the send (or create) span of its success.
+    pub(crate) send: String,
+    /// Parent of the send span; empty for none.
+    pub(crate) above: String,
+    /// Parent of the consumers' spans.
+    pub(crate) creation: String,
+    pub(crate) origin: &'static str,
+}
+
+/// Where the spans of the message with this id belong.
+pub(crate) fn place(context: Context, msg_id: &str) -> Place {
+    let send = ids::send_span_id(msg_id);
+    match context {
+        Context::Derived => Place {
+            trace: ids::trace_id(msg_id),
+            creation: send.clone(),
+            above: String::new(),
+            origin: "message_id",
+            send,
+        },
+        Context::Carried(trace, parent) => Place {
+            trace: trace.to_owned(),
+            creation: parent.to_owned(),
+            above: parent.to_owned(),
+            origin: "propagated",
+            send,
+        },
+    }
+}
+
+/// Compares a scenario's spans with its story. `spans` may hold those of other topics.
+pub fn compare(story: &Story<'_>, spans: &[Span]) -> Verdict {
+    let of_topics = |topic: &str| story.topics.iter().any(|other| other == topic);
+    let mut unclaimed = Unclaimed {
+        spans: spans.iter().filter(|span| of_topics(span.topic())).collect(),
+        claimed: HashSet::new(),
+    };
+    let mut verdict = Verdict::default();
+    // A message's key names it everywhere; what a consumer shows as its id does not always (§3.4).
+    let mut sent: HashMap<&str, &Sent> = HashMap::new();
+    for witness in story.witnesses {
+        let said = witness.said.sent.iter().filter(|sent| of_topics(&sent.topic));
+        sent.extend(said.map(|sent| (sent.key.as_str(), sent)));
+    }
+    sends::compare(story, &of_topics, &mut unclaimed, &mut verdict);
+    others::compare(story, &of_topics, &mut unclaimed, &mut verdict);
+    processes::compare(story, &of_topics, &sent, &mut unclaimed, &mut verdict);
+    for (_, span) in unclaimed.find(|_| true) {
+        verdict.figures.false_spans += 1;
+        verdict
+            .problems
+            .push(format!("a span of nothing that was logged: {span:?}"));
+    }
+    verdict
+}

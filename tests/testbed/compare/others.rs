@@ -1,0 +1,102 @@
+//! Ends and checks of transactions, and replies to requests.
+
+use super::{CLOCK_TOLERANCE_NS, Check, Story, Unclaimed, Verdict, place, same};
+use crate::{
+    Span,
+    client::{Decided, Replied},
+    spans::kind,
+};
+
+pub(super) fn compare(
+    story: &Story<'_>,
+    of_topics: &dyn Fn(&str) -> bool,
+    unclaimed: &mut Unclaimed<'_>,
+    verdict: &mut Verdict,
+) {
+    for witness in story.witnesses {
+        for decided in witness.said.decided.iter().filter(|d| of_topics(&d.topic)) {
+            // An end that says "unknown" is no outcome: only the check that it answers shows.
+            let check = (decided.when == "check").then_some("check");
+            let end = (decided.state != "unknown").then_some(decided.state.as_str());
+            for operation in check.into_iter().chain(end) {
+                let fits = |span: &Span| {
+                    span.operation() == operation
+                        && span.message_id() == decided.msg_id
+                        && fits_decision(operation, decided, span)
+                };
+                // Of several decisions each has the first span that comes after it.
+                let earliest = unclaimed
+                    .find(fits)
+                    .into_iter()
+                    .min_by_key(|(_, span)| span.start_ns);
+                let Some((index, span)) = earliest else {
+                    verdict
+                        .problems
+                        .push(format!("no {operation} span of {decided:?}"));
+                    continue;
+                };
+                unclaimed.claim(index);
+                verdict.figures.other_spans += 1;
+                if let Err(problem) = decision(story, operation, decided, span) {
+                    verdict
+                        .problems
+                        .push(format!("{problem}: {decided:?} and {span:?}"));
+                }
+            }
+        }
+        for replied in witness.said.replied.iter().filter(|r| of_topics(&r.topic)) {
+            let spans =
+                unclaimed.find(|span| span.operation() == "reply" && span.message_id() == replied.msg_id);
+            let [(index, span)] = spans.as_slice() else {
+                verdict
+                    .problems
+                    .push(format!("{} reply spans of {replied:?}", spans.len()));
+                continue;
+            };
+            unclaimed.claim(*index);
+            verdict.figures.other_spans += 1;
+            if let Err(problem) = reply(story, replied, span) {
+                verdict
+                    .problems
+                    .push(format!("{problem}: {replied:?} and {span:?}"));
+            }
+        }
+    }
+}
+
+/// A check encloses the decision, an end follows it.
+fn fits_decision(operation: &str, decided: &Decided, span: &Span) -> bool {
+    if operation == "check" {
+        span.start_ns <= decided.start_ns + CLOCK_TOLERANCE_NS
+            && decided.end_ns <= span.end_ns + CLOCK_TOLERANCE_NS
+    } else {
+        decided.end_ns <= span.start_ns + CLOCK_TOLERANCE_NS
+    }
+}
+
+fn decision(story: &Story<'_>, operation: &str, decided: &Decided, span: &Span) -> Check {
+    let place = place(story.rules.context, &decided.msg_id);
+    same!("name", &span.name, &format!("{operation} {}", decided.topic));
+    same!("kind", span.kind, kind::CLIENT);
+    same!("trace id", &span.trace_id, &place.trace);
+    same!("parent", &span.parent_span_id, &place.send);
+    same!(
+        "state",
+        span.text("rmqtrace.transaction.state"),
+        decided.state.as_str()
+    );
+    same!("operation type", span.text("messaging.operation.type"), "settle");
+    Ok(())
+}
+
+fn reply(story: &Story<'_>, replied: &Replied, span: &Span) -> Check {
+    let place = place(story.rules.context, &replied.request_id);
+    same!("name", &span.name, &format!("reply {}", replied.topic));
+    same!("kind", span.kind, kind::PRODUCER);
+    same!("trace id", &span.trace_id, &place.trace);
+    same!("parent", &span.parent_span_id, &place.creation);
+    if span.start_ns < replied.start_ns || span.end_ns > replied.end_ns {
+        return Err("the span is not inside the call".to_owned());
+    }
+    Ok(())
+}

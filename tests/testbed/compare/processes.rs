@@ -1,0 +1,248 @@
+//! Calls of handlers, and the evidence of their ends.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+
+use super::{CLOCK_TOLERANCE_NS, Check, Story, Unclaimed, Verdict, Witness, place, same, sends};
+use crate::{
+    Span,
+    client::{Consumed, Sent},
+    spans::{STATUS_ERROR, kind},
+};
+
+/// What tells deliveries apart: message, group, attempt, process, queue and offset.
+type Identity = (String, String, i64, u32, String, i64);
+
+/// One delivery as the handler saw it.
+struct Handling<'a> {
+    witness: &'a Witness,
+    sent: &'a Sent,
+    consumed: Consumed,
+}
+
+pub(super) fn compare(
+    story: &Story<'_>,
+    of_topics: &dyn Fn(&str) -> bool,
+    sent: &HashMap<&str, &Sent>,
+    unclaimed: &mut Unclaimed<'_>,
+    verdict: &mut Verdict,
+) {
+    let mut handlings: BTreeMap<Identity, Vec<Handling<'_>>> = BTreeMap::new();
+    for witness in story.witnesses {
+        // An orderly consumer gives a failed message to the handler again and again: one delivery.
+        let mut orderly: BTreeMap<(String, i64, i64), Consumed> = BTreeMap::new();
+        for consumed in witness.said.consumed.iter().filter(|c| of_topics(&c.topic)) {
+            verdict.figures.handled += 1;
+            if story.rules.orderly {
+                let key = (consumed.key.clone(), consumed.queue, consumed.offset);
+                let merged = orderly.entry(key).or_insert_with(|| consumed.clone());
+                merged.result.clone_from(&consumed.result);
+                merged.end_ns = consumed.end_ns;
+                continue;
+            }
+            add(sent, witness, consumed.clone(), &mut handlings, verdict);
+        }
+        for consumed in orderly.into_values() {
+            add(sent, witness, consumed, &mut handlings, verdict);
+        }
+    }
+    for (identity, handlings) in &mut handlings {
+        handlings.sort_by_key(|handling| handling.consumed.start_ns);
+        let mut spans =
+            unclaimed.find(|span| span.operation() == "process" && self::identity(span) == *identity);
+        spans.sort_by_key(|(_, span)| span.start_ns);
+        // Deliveries that came to no handler know no end.
+        while spans.len() > handlings.len() && story.rules.unhandled {
+            let Some(unknown) = spans.iter().position(|(_, span)| evidence(span) == "none") else {
+                break;
+            };
+            spans.remove(unknown);
+        }
+        if spans.len() != handlings.len() {
+            verdict.problems.push(format!(
+                "{} process spans for {} calls of the handler: {identity:?}, {spans:?}",
+                spans.len(),
+                handlings.len()
+            ));
+        }
+        for (handling, (index, span)) in handlings.iter().zip(spans) {
+            unclaimed.claim(index);
+            verdict.figures.process_spans += 1;
+            *verdict
+                .figures
+                .evidence
+                .entry(evidence(span).to_owned())
+                .or_default() += 1;
+            if let Err(problem) =
+                one(story, handling, span).and_then(|()| ends(story, handling, span, verdict))
+            {
+                verdict
+                    .problems
+                    .push(format!("{problem}: {:?} and {span:?}", handling.consumed));
+            }
+        }
+    }
+    if story.rules.unhandled {
+        let known = |span: &Span| sent.values().any(|sent| sent.msg_id == span.message_id());
+        let unknown = |span: &Span| span.operation() == "process" && evidence(span) == "none" && known(span);
+        for (index, _) in unclaimed.find(unknown) {
+            unclaimed.claim(index);
+            verdict.figures.unhandled += 1;
+        }
+    }
+}
+
+fn add<'a>(
+    sent: &HashMap<&str, &'a Sent>,
+    witness: &'a Witness,
+    consumed: Consumed,
+    handlings: &mut BTreeMap<Identity, Vec<Handling<'a>>>,
+    verdict: &mut Verdict,
+) {
+    let Some(&sent) = sent.get(consumed.key.as_str()) else {
+        verdict
+            .problems
+            .push(format!("consumed, but not sent: {consumed:?}"));
+        return;
+    };
+    let identity = (
+        sent.msg_id.clone(),
+        consumed.group.clone(),
+        consumed.reconsume_times,
+        witness.pid,
+        consumed.queue.to_string(),
+        consumed.offset,
+    );
+    let handling = Handling {
+        witness,
+        sent,
+        consumed,
+    };
+    handlings.entry(identity).or_default().push(handling);
+}
+
+fn identity(span: &Span) -> Identity {
+    (
+        span.message_id().to_owned(),
+        span.text("messaging.consumer.group.name").to_owned(),
+        span.number("messaging.rocketmq.reconsume_times").unwrap_or(0),
+        span.pid().and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0),
+        span.text("messaging.destination.partition.id").to_owned(),
+        span.number("messaging.rocketmq.queue_offset").unwrap_or(-1),
+    )
+}
+
+fn evidence(span: &Span) -> &str {
+    span.text("rmqtrace.process.evidence")
+}
+
+fn one(story: &Story<'_>, handling: &Handling<'_>, span: &Span) -> Check {
+    let Handling {
+        witness,
+        sent,
+        consumed,
+    } = handling;
+    let place = place(story.rules.context, &sent.msg_id);
+    same!("name", &span.name, &format!("process {}", consumed.topic));
+    same!("kind", span.kind, kind::CONSUMER);
+    same!("trace id", &span.trace_id, &place.trace);
+    same!("parent", &span.parent_span_id, &place.creation);
+    if !span.links_to(&place.trace, &place.creation) {
+        return Err("no link to the creation context".to_owned());
+    }
+    if span.span_id == place.send || span.span_id == place.creation {
+        return Err("a span id that is taken".to_owned());
+    }
+    same!("origin", span.text("rmqtrace.trace.origin"), place.origin);
+    same!("operation type", span.text("messaging.operation.type"), "process");
+    same!(
+        "tag",
+        span.text("messaging.rocketmq.message.tag"),
+        sent.tag.as_str()
+    );
+    same!(
+        "model",
+        span.text("messaging.rocketmq.consumption_model"),
+        story.rules.model
+    );
+    sends::by(witness, span)?;
+    if span.start_ns > consumed.start_ns + CLOCK_TOLERANCE_NS {
+        return Err(format!(
+            "delivered {} ns after the handler began",
+            span.start_ns - consumed.start_ns
+        ));
+    }
+    Ok(())
+}
+
+/// What the span says about the end.
+fn ends(story: &Story<'_>, handling: &Handling<'_>, span: &Span, verdict: &mut Verdict) -> Check {
+    let consumed = &handling.consumed;
+    let failed = consumed.result != "CONSUME_SUCCESS";
+    let evidence = evidence(span);
+    let allowed = if failed {
+        story.rules.failure
+    } else {
+        story.rules.success
+    };
+    if !allowed.contains(&evidence) {
+        return Err(format!("evidence {evidence:?}, wanted one of {allowed:?}"));
+    }
+    verdict
+        .figures
+        .wait
+        .push(consumed.start_ns.saturating_sub(span.start_ns));
+    match evidence {
+        "none" => {
+            same!("end of unknown", span.end_ns, span.start_ns);
+            return Ok(());
+        }
+        "offset_commit" => return interval(consumed, span, verdict),
+        _ => {}
+    }
+    same!("status", span.status, if failed { STATUS_ERROR } else { 0 });
+    verdict
+        .figures
+        .exact_end
+        .push(span.end_ns.abs_diff(consumed.end_ns));
+    // A client's own record has milliseconds only; a frame is written after the handler.
+    let early = if evidence == "client_trace" {
+        1_000_000
+    } else {
+        CLOCK_TOLERANCE_NS
+    };
+    if span.end_ns + early < consumed.end_ns {
+        return Err(format!(
+            "ends {} ns before the handler",
+            consumed.end_ns - span.end_ns
+        ));
+    }
+    Ok(())
+}
+
+/// The handler's end lies in the interval that the span states.
+fn interval(consumed: &Consumed, span: &Span, verdict: &mut Verdict) -> Check {
+    same!("status", span.status, 0);
+    let uncertainty = span
+        .attributes
+        .get("rmqtrace.process.end_uncertainty_ms")
+        .and_then(Value::as_f64);
+    let uncertainty = uncertainty.ok_or("no end_uncertainty_ms")?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "milliseconds of a test"
+    )]
+    let width = (uncertainty.max(0.0) * 1e6) as u64;
+    let earliest = span.end_ns.saturating_sub(width);
+    if consumed.end_ns + CLOCK_TOLERANCE_NS < earliest || consumed.end_ns > span.end_ns + CLOCK_TOLERANCE_NS {
+        return Err(format!(
+            "the handler ended at {}, not within [{earliest}, {}]",
+            consumed.end_ns, span.end_ns
+        ));
+    }
+    verdict.figures.intervals += 1;
+    verdict.figures.width.push(width);
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! Messages that clients sent, or could not send.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{Check, Story, Unclaimed, Verdict, Witness, place, same};
+use crate::{
+    Span,
+    client::Sent,
+    spans::{STATUS_ERROR, kind},
+};
+
+pub(super) fn compare(
+    story: &Story<'_>,
+    of_topics: &dyn Fn(&str) -> bool,
+    unclaimed: &mut Unclaimed<'_>,
+    verdict: &mut Verdict,
+) {
+    for witness in story.witnesses {
+        let mut batches: BTreeMap<(u64, i64), Vec<&Sent>> = BTreeMap::new();
+        for sent in witness.said.sent.iter().filter(|sent| of_topics(&sent.topic)) {
+            verdict.figures.sent += 1;
+            if let Some(batch) = sent.batch {
+                batches.entry((sent.cmd, batch)).or_default().push(sent);
+                continue;
+            }
+            let spans = unclaimed.find(|span| {
+                span.operation() == "send" && span.message_id() == sent.msg_id && span.status != STATUS_ERROR
+            });
+            let [(index, span)] = spans.as_slice() else {
+                verdict
+                    .problems
+                    .push(format!("{} send spans of {sent:?}: {spans:?}", spans.len()));
+                continue;
+            };
+            unclaimed.claim(*index);
+            verdict.figures.send_spans += 1;
+            if let Err(problem) = one(story, witness, sent, span).and_then(|()| times(sent, span, verdict)) {
+                verdict.problems.push(format!("{problem}: {sent:?} and {span:?}"));
+            }
+        }
+        for batch in batches.values() {
+            if let Err(problem) = self::batch(story, witness, batch, unclaimed, verdict) {
+                verdict.problems.push(format!("{problem}: batch {batch:?}"));
+            }
+        }
+        for failed in witness.said.failed.iter().filter(|sent| of_topics(&sent.topic)) {
+            verdict.figures.failed += 1;
+            let spans = unclaimed.find(|span| {
+                span.operation() == "send"
+                    && span.message_id() == failed.msg_id
+                    && span.status == STATUS_ERROR
+            });
+            let [(index, span)] = spans.as_slice() else {
+                verdict
+                    .problems
+                    .push(format!("{} failed spans of {failed:?}", spans.len()));
+                continue;
+            };
+            unclaimed.claim(*index);
+            if let Err(problem) = refused(story, failed, span) {
+                verdict
+                    .problems
+                    .push(format!("{problem}: {failed:?} and {span:?}"));
+            }
+        }
+    }
+}
+
+/// A `send` span of one message.
+fn one(story: &Story<'_>, witness: &Witness, sent: &Sent, span: &Span) -> Check {
+    let place = place(story.rules.context, &sent.msg_id);
+    same!("name", &span.name, &format!("send {}", sent.topic));
+    let kind = if place.above.is_empty() {
+        kind::PRODUCER
+    } else {
+        kind::CLIENT
+    };
+    same!("kind", span.kind, kind);
+    same!("status", span.status, 0);
+    same!("trace id", &span.trace_id, &place.trace);
+    same!("span id", &span.span_id, &place.send);
+    same!("parent", &span.parent_span_id, &place.above);
+    same!("origin", span.text("rmqtrace.trace.origin"), place.origin);
+    same!(
+        "message type",
+        span.text("messaging.rocketmq.message.type"),
+        story.rules.kind
+    );
+    common(witness, sent, span)?;
+    if sent.mode == "oneway" || sent.mode == "request" || story.rules.deferred {
+        // The client is not told where the message went, or not where it will be delivered from.
+        return Ok(());
+    }
+    same!(
+        "queue",
+        span.text("messaging.destination.partition.id"),
+        sent.queue.unwrap_or(-1).to_string()
+    );
+    same!(
+        "offset",
+        span.number("messaging.rocketmq.queue_offset"),
+        sent.offset
+    );
+    same!(
+        "offset message id",
+        Some(span.text("messaging.rocketmq.offset_message_id")),
+        sent.offset_msg_id.as_deref()
+    );
+    same!(
+        "send status",
+        Some(span.text("messaging.rocketmq.send_status")),
+        sent.status.as_deref()
+    );
+    Ok(())
+}
+
+/// What all send spans of single messages have.
+fn common(witness: &Witness, sent: &Sent, span: &Span) -> Check {
+    same!("system", span.text("messaging.system"), "rocketmq");
+    same!("operation type", span.text("messaging.operation.type"), "send");
+    same!(
+        "tag",
+        span.text("messaging.rocketmq.message.tag"),
+        sent.tag.as_str()
+    );
+    same!(
+        "keys",
+        span.attributes.get("messaging.rocketmq.message.keys"),
+        Some(&json!([sent.key]))
+    );
+    by(witness, span)
+}
+
+/// Which process and client library.
+pub(super) fn by(witness: &Witness, span: &Span) -> Check {
+    same!("process", span.pid(), Some(i64::from(witness.pid)));
+    same!(
+        "language",
+        span.text("rmqtrace.client.language"),
+        witness.library.language()
+    );
+    Ok(())
+}
+
+/// A span lies inside the call that made it; a one-way call may return before its bytes are written.
+fn times(sent: &Sent, span: &Span, verdict: &mut Verdict) -> Check {
+    if span.start_ns < sent.start_ns {
+        return Err(format!(
+            "begins {} ns before the call",
+            sent.start_ns - span.start_ns
+        ));
+    }
+    if sent.mode == "oneway" {
+        return Ok(());
+    }
+    if span.end_ns > sent.end_ns {
+        return Err(format!("ends {} ns after the call", span.end_ns - sent.end_ns));
+    }
+    if sent.mode != "request" && sent.mode != "transaction" {
+        verdict.figures.send_begin.push(span.start_ns - sent.start_ns);
+        verdict.figures.send_end.push(sent.end_ns - span.end_ns);
+    }
+    Ok(())
+}
+
+/// One `send` span for the batch, which links the `create` spans of its messages.
+fn batch(
+    story: &Story<'_>,
+    witness: &Witness,
+    sent: &[&Sent],
+    unclaimed: &mut Unclaimed<'_>,
+    verdict: &mut Verdict,
+) -> Check {
+    let places: Vec<_> = sent
+        .iter()
+        .map(|sent| place(story.rules.context, &sent.msg_id))
+        .collect();
+    let first = places.first().ok_or("no messages")?;
+    let spans = unclaimed.find(|span| {
+        span.operation() == "send"
+            && span.attributes.contains_key("messaging.batch.message_count")
+            && span.links_to(&first.trace, &first.creation)
+    });
+    // Batches with one carried context all link the same: the time tells.
+    let inside = |span: &Span| {
+        sent.first()
+            .is_some_and(|sent| sent.start_ns <= span.start_ns && span.end_ns <= sent.end_ns)
+    };
+    let spans: Vec<_> = spans.into_iter().filter(|(_, span)| inside(span)).collect();
+    let [(index, span)] = spans.as_slice() else {
+        return Err(format!("{} send spans", spans.len()));
+    };
+    unclaimed.claim(*index);
+    same!("kind", span.kind, kind::CLIENT);
+    same!(
+        "count",
+        span.number("messaging.batch.message_count"),
+        i64::try_from(sent.len()).ok()
+    );
+    same!(
+        "message id",
+        span.attributes.get("messaging.message.id"),
+        None::<&serde_json::Value>
+    );
+    by(witness, span)?;
+    for (sent, place) in sent.iter().zip(&places) {
+        if !span.links_to(&place.trace, &place.creation) {
+            return Err(format!("no link to {sent:?} in {span:?}"));
+        }
+        let creates = unclaimed.find(|span| span.operation() == "create" && span.message_id() == sent.msg_id);
+        let [(index, create)] = creates.as_slice() else {
+            return Err(format!("{} create spans of {sent:?}", creates.len()));
+        };
+        unclaimed.claim(*index);
+        verdict.figures.send_spans += 1;
+        same!("name", &create.name, &format!("create {}", sent.topic));
+        same!("kind", create.kind, kind::PRODUCER);
+        same!("trace id", &create.trace_id, &place.trace);
+        same!("span id", &create.span_id, &place.send);
+    }
+    Ok(())
+}
+
+/// A `send` span that the broker or the network refused.
+fn refused(story: &Story<'_>, failed: &Sent, span: &Span) -> Check {
+    let place = place(story.rules.context, &failed.msg_id);
+    same!("trace id", &span.trace_id, &place.trace);
+    if span.span_id == place.send {
+        return Err("a failed send has the span id of a success".to_owned());
+    }
+    if span.text("error.type").is_empty() {
+        return Err("no error.type".to_owned());
+    }
+    Ok(())
+}

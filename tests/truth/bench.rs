@@ -1,0 +1,197 @@
+//! One pairing of client and server: everything that its scenarios share, and one run of all of them at the same time.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use testbed::{
+    Artifacts, Client, Collector, Server, Span, Tracer, client::Library, compare::Witness, tracer::Options,
+};
+
+use crate::row::{Row, Stage};
+
+/// A producer that scenarios share unless they need one of their own.
+pub(crate) const PRODUCER: &str = "truth-producer";
+
+/// What runs against what.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Pairing {
+    pub(crate) library: Library,
+    /// Version of name server and broker.
+    pub(crate) server: &'static str,
+    pub(crate) flavour: Flavour,
+}
+
+/// What is special about the client processes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Flavour {
+    Plain,
+    /// Headers in the binary form (§1.3).
+    Binary,
+}
+
+impl Pairing {
+    pub(crate) fn name(self) -> String {
+        let flavour = match self.flavour {
+            Flavour::Plain => "",
+            Flavour::Binary => ", binary headers",
+        };
+        format!("{} with server {}{flavour}", self.library.name(), self.server)
+    }
+
+    pub(crate) fn is_java(self) -> bool {
+        matches!(self.library, Library::Java(_))
+    }
+
+    /// Client and server of the 5.x line.
+    pub(crate) fn is_5(self) -> bool {
+        matches!(self.library, Library::Java(version) if version.starts_with('5'))
+            && self.server.starts_with('5')
+    }
+}
+
+/// The running parts of a pairing.
+pub(crate) struct Bench {
+    pub(crate) pairing: Pairing,
+    pub(crate) server: Server,
+    pub(crate) producer: Client,
+    pub(crate) consumers: [Client; 2],
+    /// Accounts of clients that are gone.
+    pub(crate) departed: Mutex<Vec<Witness>>,
+    artifacts: Artifacts,
+    dir: PathBuf,
+    names: AtomicU32,
+}
+
+/// What a pairing's run left behind.
+pub(crate) struct Outcome {
+    pub(crate) witnesses: Vec<Witness>,
+    pub(crate) spans: Vec<Span>,
+    /// What each scenario came to before its spans were looked at: its topics.
+    pub(crate) driven: HashMap<&'static str, Result<Vec<String>, String>>,
+    /// What the tracer logged.
+    pub(crate) log: String,
+}
+
+impl Bench {
+    /// Starts the parts, drives all scenarios of the pairing at once, ends everything in order.
+    pub(crate) fn run(pairing: Pairing, only: &[&'static Row]) -> Result<Outcome> {
+        let artifacts = Artifacts::locate();
+        let dir = artifacts.run_directory(&format!("truth-{}", pairing.name().replace([' ', ','], "-")))?;
+        let server = Server::start(&artifacts, pairing.server, &dir)?;
+        let mut collector = Collector::start(&artifacts, &dir, "collector")?;
+        let tracer = Tracer::start(&artifacts, &dir, "rmqtrace", &collector, Options::default())?;
+        let client = |name: &str| start(&artifacts, pairing, &server, &dir, name);
+        let (producer, consumers) = (
+            client("producer")?,
+            [client("consumer-0")?, client("consumer-1")?],
+        );
+        producer.producer(PRODUCER)?;
+        let bench = Bench {
+            pairing,
+            server,
+            producer,
+            consumers,
+            departed: Mutex::default(),
+            artifacts: artifacts.clone(),
+            dir: dir.clone(),
+            names: AtomicU32::new(0),
+        };
+        let driven = thread::scope(|scope| {
+            let handles: Vec<_> = only
+                .iter()
+                .map(|row| (row.name, scope.spawn(|| bench.drive(row))))
+                .collect();
+            let joined = handles.into_iter().map(|(name, handle)| {
+                let result = handle
+                    .join()
+                    .unwrap_or_else(|_| Err(anyhow!("the scenario panicked")));
+                (name, result.map_err(|error| format!("{error:#}")))
+            });
+            joined.collect::<HashMap<_, _>>()
+        });
+        let Bench {
+            server,
+            producer,
+            consumers,
+            departed,
+            ..
+        } = bench;
+        let mut witnesses = departed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // The end of a consumer commits its last offsets; handlers may still be at work when it begins.
+        let [first, second] = consumers;
+        for client in [first, second, producer] {
+            let (pid, library) = (client.pid(), client.library);
+            let said = client.finish()?;
+            witnesses.push(Witness { pid, library, said });
+        }
+        let (status, log) = tracer.stop()?;
+        ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
+        // The collector writes what it still holds when it ends.
+        collector.pause();
+        drop(server);
+        let spans = collector.spans()?.to_vec();
+        Ok(Outcome {
+            witnesses,
+            spans,
+            driven,
+            log,
+        })
+    }
+
+    fn drive(&self, row: &'static Row) -> Result<Vec<String>> {
+        let stage = Stage::new(self, row);
+        self.server.create_topics(&[&stage.topic], 4)?;
+        stage.run()?;
+        Ok(stage.topics())
+    }
+
+    /// A further client process, which the caller ends.
+    pub(crate) fn client(&self, name: &str) -> Result<Client> {
+        start(&self.artifacts, self.pairing, &self.server, &self.dir, name)
+    }
+
+    /// Keeps the account of a client that is about to go.
+    pub(crate) fn departs(&self, client: &Client) {
+        let (pid, library, said) = (client.pid(), client.library, client.said());
+        let mut departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+        departed.push(Witness { pid, library, said });
+    }
+
+    /// A name that nobody has used, not even another run at the same time.
+    pub(crate) fn fresh(&self, prefix: &str) -> String {
+        let number = self.names.fetch_add(1, Ordering::Relaxed);
+        format!("{prefix}-{}-{number}", mark())
+    }
+}
+
+/// What all names of this run have inside.
+pub(crate) fn mark() -> String {
+    format!("truth{}", std::process::id())
+}
+
+fn start(
+    artifacts: &Artifacts,
+    pairing: Pairing,
+    server: &Server,
+    dir: &std::path::Path,
+    name: &str,
+) -> Result<Client> {
+    let options = match pairing.flavour {
+        Flavour::Plain => vec![],
+        Flavour::Binary => vec!["-Drocketmq.serialize.type=ROCKETMQ".to_owned()],
+    };
+    Client::start_with(artifacts, pairing.library, server, dir, name, &options)
+        .with_context(|| format!("client {name} of {}", pairing.name()))
+}
+
+/// How long a scenario waits for something to happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,163 @@
+//! Every kind of message and consumption, from every client, through every server: what rmqtrace says is compared, message by
+//! message, with what the client programs logged (`testbed::compare` says how).
+//!
+//! One run of a pairing of client and server drives all its scenarios at the same time, each with topics and groups of its
+//! own; then each test looks at its part. `RMQTRACE_TRUTH` chooses the pairings (`quick`, `full`), `RMQTRACE_ACCURACY` names
+//! a file for the table.
+
+mod bench;
+mod report;
+mod row;
+mod rows;
+
+use std::{
+    env,
+    process::ExitCode,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use libtest_mimic::{Arguments, Trial};
+use testbed::{
+    artifacts::{CLIENT_VERSIONS, SERVER_VERSIONS},
+    client::Library,
+    compare::{Story, compare},
+};
+
+use crate::{
+    bench::{Bench, Flavour, Outcome, Pairing},
+    report::{Line, Report},
+    row::Row,
+};
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let report = Arc::new(Mutex::new(Report::default()));
+    let mut trials = Vec::new();
+    for pairing in pairings() {
+        trials.extend(self::trials(pairing, &arguments, &report));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let report = report.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(path) = env::var_os("RMQTRACE_ACCURACY")
+        && let Err(error) = std::fs::write(&path, report.to_string())
+    {
+        eprintln!("{}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
+    conclusion.exit_code()
+}
+
+fn pairings() -> Vec<Pairing> {
+    let [new, old] = CLIENT_VERSIONS.map(Library::Java);
+    let [new_server, old_server] = SERVER_VERSIONS;
+    let pairing = |library, server| Pairing {
+        library,
+        server,
+        flavour: Flavour::Plain,
+    };
+    let binary = |library, server| Pairing {
+        library,
+        server,
+        flavour: Flavour::Binary,
+    };
+    let quick = vec![
+        pairing(new, new_server),
+        pairing(old, old_server),
+        pairing(Library::Go, new_server),
+    ];
+    if env::var("RMQTRACE_TRUTH").is_ok_and(|form| form == "full") {
+        let rest = [
+            pairing(new, old_server),
+            pairing(old, new_server),
+            pairing(Library::Go, old_server),
+            binary(new, new_server),
+            binary(old, old_server),
+        ];
+        return quick.into_iter().chain(rest).collect();
+    }
+    quick
+}
+
+/// The scenarios of one pairing. The first that runs makes the traffic of all that were asked for.
+fn trials(pairing: Pairing, arguments: &Arguments, report: &Arc<Mutex<Report>>) -> Vec<Trial> {
+    let name = |row: &Row| format!("{}: {}", pairing.name(), row.name);
+    let wanted = |row: &&'static Row| {
+        let filter = arguments.filter.as_deref().unwrap_or_default();
+        (row.on)(pairing) && name(row).contains(filter)
+    };
+    let rows: Arc<Vec<&'static Row>> = Arc::new(rows::all().filter(wanted).collect());
+    let outcome: Arc<OnceLock<Result<Outcome, String>>> = Arc::default();
+    let mut trials = Vec::new();
+    for row in rows.iter().copied() {
+        let (rows, outcome, report) = (Arc::clone(&rows), Arc::clone(&outcome), Arc::clone(report));
+        trials.push(Trial::test(name(row), move || {
+            let outcome =
+                outcome.get_or_init(|| Bench::run(pairing, &rows).map_err(|error| format!("{error:#}")));
+            judge(pairing, row, outcome, &report).map_err(|error| format!("{error:#}").into())
+        }));
+    }
+    if !rows.is_empty() {
+        let outcome = Arc::clone(&outcome);
+        trials.push(Trial::test(
+            format!("{}: nothing else", pairing.name()),
+            move || {
+                let outcome = outcome.get().context("no scenario ran");
+                let result = outcome.and_then(nothing_else);
+                result.map_err(|error| format!("{error:#}").into())
+            },
+        ));
+    }
+    trials
+}
+
+fn judge(
+    pairing: Pairing,
+    row: &'static Row,
+    outcome: &Result<Outcome, String>,
+    report: &Mutex<Report>,
+) -> Result<()> {
+    let outcome = outcome.as_ref().map_err(|error| anyhow!("{error}"))?;
+    let topics = outcome.driven.get(row.name).context("the scenario did not run")?;
+    let topics = topics.as_ref().map_err(|error| anyhow!("{error}"))?;
+    let story = Story {
+        topics,
+        witnesses: &outcome.witnesses,
+        rules: row.rules,
+    };
+    let verdict = compare(&story, &outcome.spans);
+    let problems = verdict.problems.len();
+    let shown: Vec<String> = verdict.problems.iter().take(3).cloned().collect();
+    let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+    let line = Line {
+        pairing: pairing.name(),
+        scenario: row.name,
+        figures: verdict.figures,
+        problems,
+    };
+    println!("{line}");
+    report.add(line);
+    ensure!(problems == 0, "{problems} problems:\n{}", shown.join("\n"));
+    Ok(())
+}
+
+/// Every span of this run's topics is some scenario's, and the tracer lost nothing.
+fn nothing_else(outcome: &Result<Outcome, String>) -> Result<()> {
+    let outcome = outcome.as_ref().map_err(|error| anyhow!("{error}"))?;
+    let known: Vec<&String> = outcome.driven.values().flatten().flatten().collect();
+    let stray = |span: &&testbed::Span| {
+        span.topic().contains(&bench::mark()) && !known.iter().any(|topic| *topic == span.topic())
+    };
+    let strays: Vec<_> = outcome.spans.iter().filter(stray).collect();
+    ensure!(
+        strays.is_empty() || outcome.driven.values().any(Result::is_err),
+        "{} spans of no scenario: {:?}",
+        strays.len(),
+        strays.first()
+    );
+    let totals = outcome.log.lines().rfind(|line| line.contains("totals"));
+    let totals = totals.context("rmqtrace logged no totals")?;
+    println!("{totals}");
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! A scenario: its name, where it can run, what is right, and what its clients do.
+
+use anyhow::{Context, Result};
+use testbed::{Consume, Mode, Send, client::Consumed, compare::Rules};
+
+use crate::bench::{Bench, PATIENCE, PRODUCER, Pairing};
+
+/// Arguments of a client command.
+pub(crate) type Arguments = &'static [(&'static str, &'static str)];
+
+/// A scenario.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    /// Whether the pairing's client and server can do it.
+    pub(crate) on: fn(Pairing) -> bool,
+    /// What is right.
+    pub(crate) rules: Rules,
+    /// What the clients do.
+    pub(crate) drive: Drive,
+}
+
+/// What the clients of a scenario do.
+pub(crate) enum Drive {
+    /// One consumer, then one producer that sends; done when all is delivered.
+    Plain(Plain),
+    /// Anything else.
+    Own(fn(&Stage<'_>) -> Result<()>),
+}
+
+/// The common case. Messages have the keys `k-0`, `k-1`, ….
+pub(crate) struct Plain {
+    pub(crate) mode: Mode,
+    /// Messages that are sent.
+    pub(crate) messages: usize,
+    /// Arguments of `send`.
+    pub(crate) send: Arguments,
+    /// Arguments of a producer of its own.
+    pub(crate) producer: Option<Arguments>,
+    /// Arguments of `consumer`.
+    pub(crate) consumer: Arguments,
+    /// Calls of the handler to wait for.
+    pub(crate) handled: usize,
+}
+
+impl Plain {
+    /// Twenty messages sent and handled.
+    pub(crate) const fn new(mode: Mode) -> Plain {
+        Plain {
+            mode,
+            messages: 20,
+            send: &[],
+            producer: None,
+            consumer: &[],
+            handled: 20,
+        }
+    }
+
+    pub(crate) const fn count(mut self, messages: usize, handled: usize) -> Plain {
+        (self.messages, self.handled) = (messages, handled);
+        self
+    }
+
+    pub(crate) const fn send(mut self, arguments: Arguments) -> Plain {
+        self.send = arguments;
+        self
+    }
+
+    pub(crate) const fn producer(mut self, arguments: Arguments) -> Plain {
+        self.producer = Some(arguments);
+        self
+    }
+
+    pub(crate) const fn consumer(mut self, arguments: Arguments) -> Plain {
+        self.consumer = arguments;
+        self
+    }
+}
+
+/// A scenario on its bench, with names of its own.
+pub(crate) struct Stage<'a> {
+    pub(crate) bench: &'a Bench,
+    pub(crate) row: &'static Row,
+    pub(crate) topic: String,
+    pub(crate) group: String,
+    further: std::sync::Mutex<Vec<String>>,
+}
+
+impl<'a> Stage<'a> {
+    pub(crate) fn new(bench: &'a Bench, row: &'static Row) -> Stage<'a> {
+        let short: String = row
+            .name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .collect();
+        let topic = bench.fresh(&short);
+        Stage {
+            bench,
+            row,
+            group: format!("g-{topic}"),
+            topic,
+            further: std::sync::Mutex::default(),
+        }
+    }
+
+    pub(crate) fn run(&self) -> Result<()> {
+        match &self.row.drive {
+            Drive::Plain(plain) => self.plain(plain),
+            Drive::Own(drive) => drive(self),
+        }
+    }
+
+    /// All its topics, as spans name them.
+    pub(crate) fn topics(&self) -> Vec<String> {
+        let mut topics = vec![self.topic.clone()];
+        topics.extend(self.further.lock().into_iter().flat_map(|topics| topics.clone()));
+        topics
+    }
+
+    /// Names a further topic whose spans are this scenario's.
+    pub(crate) fn owns(&self, topic: &str) {
+        if let Ok(mut further) = self.further.lock() {
+            further.push(topic.to_owned());
+        }
+    }
+
+    fn plain(&self, plain: &Plain) -> Result<()> {
+        self.consume(plain.consumer)?;
+        let producer = match plain.producer {
+            None => PRODUCER.to_owned(),
+            Some(arguments) => self.producer(arguments)?,
+        };
+        self.send_from(&producer, plain.mode, plain.messages, plain.send)?;
+        self.handled(plain.handled).map(drop)
+    }
+
+    /// Starts a producer of the scenario's own; gives its group.
+    pub(crate) fn producer(&self, arguments: Arguments) -> Result<String> {
+        let group = format!("p-{}", self.topic);
+        self.bench.producer.producer_with(&group, arguments)?;
+        Ok(group)
+    }
+
+    /// Sends from the shared producer and waits until all is sent.
+    pub(crate) fn send(&self, mode: Mode, messages: usize, arguments: Arguments) -> Result<()> {
+        self.send_from(PRODUCER, mode, messages, arguments)
+    }
+
+    /// Sends and waits until all is sent.
+    pub(crate) fn send_from(
+        &self,
+        producer: &str,
+        mode: Mode,
+        messages: usize,
+        arguments: Arguments,
+    ) -> Result<()> {
+        let send =
+            Send::new(producer, &self.topic, mode, messages).timeout(std::time::Duration::from_secs(10));
+        let send = arguments
+            .iter()
+            .fold(send, |send, (key, value)| send.with(key, value));
+        let ticket = self.bench.producer.start_sending(send)?;
+        self.bench.producer.wait(ticket, PATIENCE).map(drop)
+    }
+
+    /// Starts the scenario's consumer in the first consumer process.
+    pub(crate) fn consume(&self, arguments: Arguments) -> Result<()> {
+        self.consume_in(0, &self.group, &self.topic, arguments)
+    }
+
+    /// Starts a consumer of any group in one of the consumer processes.
+    pub(crate) fn consume_in(
+        &self,
+        process: usize,
+        group: &str,
+        topic: &str,
+        arguments: Arguments,
+    ) -> Result<()> {
+        let consume = arguments
+            .iter()
+            .fold(Consume::new(group, &[topic]), |consume, (key, value)| {
+                consume.with(key, value)
+            });
+        self.process(process)?.consumer(consume)
+    }
+
+    /// Waits for calls of the scenario's handler.
+    pub(crate) fn handled(&self, count: usize) -> Result<Vec<Consumed>> {
+        self.process(0)?.wait_consumed(&self.group, count, PATIENCE)
+    }
+
+    /// One of the consumer processes.
+    pub(crate) fn process(&self, index: usize) -> Result<&'a testbed::Client> {
+        self.bench.consumers.get(index).context("no such process")
+    }
+}

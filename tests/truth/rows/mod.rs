@@ -1,0 +1,24 @@
+//! The scenarios, by theme.
+
+mod contexts;
+mod delivery;
+mod endings;
+mod modes;
+mod sends;
+mod transactions;
+
+use crate::row::Row;
+
+/// Every scenario.
+pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
+    [
+        sends::ROWS,
+        transactions::ROWS,
+        contexts::ROWS,
+        modes::ROWS,
+        delivery::ROWS,
+        endings::ROWS,
+    ]
+    .into_iter()
+    .flatten()
+}
