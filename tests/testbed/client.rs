@@ -354,6 +354,9 @@ fn java(artifacts: &Artifacts, version: &str, dir: &Path, options: &[String]) ->
         .args(options)
         .arg(format!("-Drocketmq.client.logRoot={}", dir.display()))
         .arg("-Drocketmq.client.logLevel=WARN")
+        // The same for 5.x.
+        .arg(format!("-Drocketmq.log.root={}", dir.display()))
+        .arg("-Drocketmq.log.level=WARN")
         // A queue that appears is pulled within a second, not within twenty.
         .arg("-Drocketmq.client.rebalance.waitInterval=1000")
         .arg("-cp")

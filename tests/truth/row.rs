@@ -136,6 +136,7 @@ impl<'a> Stage<'a> {
     /// Starts a producer of the scenario's own; gives its group.
     pub(crate) fn producer(&self, arguments: Arguments) -> Result<String> {
         let group = format!("p-{}", self.topic);
+        let _alone = self.bench.beginning.lock();
         self.bench.producer.producer_with(&group, arguments)?;
         Ok(group)
     }
@@ -180,7 +181,9 @@ impl<'a> Stage<'a> {
             .fold(Consume::new(group, &[topic]), |consume, (key, value)| {
                 consume.with(key, value)
             });
-        self.process(process)?.consumer(consume)
+        let process = self.process(process)?;
+        let _alone = self.bench.beginning.lock();
+        process.consumer(consume)
     }
 
     /// Waits for calls of the scenario's handler.

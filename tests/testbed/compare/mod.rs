@@ -82,14 +82,17 @@ pub struct Rules {
     pub deferred: bool,
     /// Messages may be delivered that no handler sees.
     pub unhandled: bool,
+    /// The client may pull before its first heartbeat tells how it consumes.
+    pub unannounced: bool,
     /// `messaging.rocketmq.message.type` of the sends.
     pub kind: &'static str,
     /// `messaging.rocketmq.consumption_model`.
     pub model: &'static str,
 }
 
-impl Default for Rules {
-    fn default() -> Rules {
+impl Rules {
+    /// What is right where nothing is special.
+    pub const fn usual() -> Rules {
         Rules {
             context: Context::Derived,
             success: &["offset_commit"],
@@ -97,6 +100,7 @@ impl Default for Rules {
             orderly: false,
             deferred: false,
             unhandled: false,
+            unannounced: false,
             kind: "normal",
             model: "clustering",
         }

@@ -85,7 +85,9 @@ fn decision(story: &Story<'_>, operation: &str, decided: &Decided, span: &Span) 
         span.text("rmqtrace.transaction.state"),
         decided.state.as_str()
     );
-    same!("operation type", span.text("messaging.operation.type"), "settle");
+    // A check is none of the types that the conventions know.
+    let kind = if operation == "check" { "" } else { "settle" };
+    same!("operation type", span.text("messaging.operation.type"), kind);
     Ok(())
 }
 

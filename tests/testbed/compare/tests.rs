@@ -1,1 +1,252 @@
+//! The comparators find what is wrong. Each test takes a right story and spoils one thing.
 
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Context, Rules, Story, Verdict, Witness, compare};
+use crate::{
+    Span,
+    client::{Consumed, Library, Said, Sent},
+    ids,
+    spans::{Link, kind},
+};
+
+const KEY: &str = "7F0000010A1B18B4AAC2012345670000";
+const PID: u32 = 42;
+
+fn sent() -> Sent {
+    serde_json::from_value(json!({
+        "cmd": 1, "mode": "sync", "msgId": KEY, "topic": "t", "key": "k-0", "tag": "TagA", "queue": 1, "offset": 7,
+        "offsetMsgId": "AB", "status": "SEND_OK", "startNs": 1_000_000, "endNs": 9_000_000,
+    }))
+    .expect("an event")
+}
+
+fn consumed() -> Consumed {
+    serde_json::from_value(json!({
+        "group": "g", "msgId": KEY, "topic": "t", "key": "k-0", "queue": 1, "offset": 7, "reconsumeTimes": 0,
+        "startNs": 20_000_000, "endNs": 30_000_000, "result": "CONSUME_SUCCESS",
+    }))
+    .expect("an event")
+}
+
+fn span(operation: &str, kind: u8, times: [u64; 2], attributes: Value) -> Span {
+    let Value::Object(more) = attributes else {
+        panic!("attributes are an object")
+    };
+    let common = json!({
+        "messaging.operation.name": operation, "messaging.operation.type": operation, "messaging.system": "rocketmq",
+        "messaging.destination.name": "t", "messaging.message.id": KEY, "messaging.rocketmq.message.tag": "TagA",
+        "messaging.destination.partition.id": "1", "messaging.rocketmq.queue_offset": 7,
+        "rmqtrace.trace.origin": "message_id", "rmqtrace.client.language": "GO",
+    });
+    let Value::Object(common) = common else {
+        panic!("attributes are an object")
+    };
+    Span {
+        trace_id: ids::trace_id(KEY),
+        span_id: ids::send_span_id(KEY),
+        parent_span_id: String::new(),
+        name: format!("{operation} t"),
+        kind,
+        start_ns: times[0],
+        end_ns: times[1],
+        status: 0,
+        attributes: common.into_iter().chain(more).collect(),
+        links: Vec::new(),
+        resource: Arc::new([("process.pid".to_owned(), json!(PID))].into()),
+    }
+}
+
+fn send_span() -> Span {
+    let attributes = json!({
+        "messaging.rocketmq.message.type": "normal", "messaging.rocketmq.message.keys": ["k-0"],
+        "messaging.rocketmq.offset_message_id": "AB", "messaging.rocketmq.send_status": "SEND_OK",
+    });
+    span("send", kind::PRODUCER, [2_000_000, 8_000_000], attributes)
+}
+
+fn process_span() -> Span {
+    let attributes = json!({
+        "messaging.consumer.group.name": "g", "messaging.rocketmq.consumption_model": "clustering",
+        "rmqtrace.process.evidence": "offset_commit", "rmqtrace.process.end_uncertainty_ms": 25.0,
+    });
+    let mut span = span("process", kind::CONSUMER, [15_000_000, 40_000_000], attributes);
+    span.span_id = "00f067aa0ba902b7".to_owned();
+    span.parent_span_id = ids::send_span_id(KEY);
+    span.links = vec![Link {
+        trace_id: ids::trace_id(KEY),
+        span_id: ids::send_span_id(KEY),
+    }];
+    span
+}
+
+fn verdict(rules: Rules, spans: &[Span]) -> Verdict {
+    let said = Said {
+        sent: vec![sent()],
+        consumed: vec![consumed()],
+        ..Said::default()
+    };
+    let witness = Witness {
+        pid: PID,
+        library: Library::Go,
+        said,
+    };
+    let story = Story {
+        topics: &["t".to_owned()],
+        witnesses: &[witness],
+        rules,
+    };
+    compare(&story, spans)
+}
+
+/// What is said about a pair of spans of which one thing is spoilt.
+fn spoilt(spoil: impl FnOnce(&mut Span, &mut Span)) -> Vec<String> {
+    let (mut send, mut process) = (send_span(), process_span());
+    spoil(&mut send, &mut process);
+    verdict(Rules::usual(), &[send, process]).problems
+}
+
+fn set(span: &mut Span, key: &str, value: Value) {
+    span.attributes.insert(key.to_owned(), value);
+}
+
+#[test]
+fn what_is_right_is_right() {
+    assert_eq!(spoilt(|_, _| ()), Vec::<String>::new());
+    let figures = verdict(Rules::usual(), &[send_span(), process_span()]).figures;
+    assert_eq!((figures.sent, figures.send_spans), (1, 1));
+    assert_eq!(
+        (figures.handled, figures.process_spans, figures.intervals),
+        (1, 1, 1)
+    );
+    assert_eq!(figures.send_begin, [1_000_000]);
+}
+
+#[test]
+fn spans_that_are_missing_or_too_many() {
+    let of = |spans: &[Span]| verdict(Rules::usual(), spans).problems.len();
+    assert_eq!(of(&[process_span()]), 1);
+    assert_eq!(of(&[send_span()]), 1);
+    assert_eq!(
+        of(&[send_span(), send_span(), process_span()]),
+        3,
+        "ambiguous, and both false"
+    );
+    assert!(of(&[send_span(), process_span(), process_span()]) > 0);
+    let mut stranger = process_span();
+    set(&mut stranger, "messaging.message.id", json!("somebody else's"));
+    assert_eq!(of(&[send_span(), process_span(), stranger]), 1);
+}
+
+#[test]
+fn ids_parents_and_links() {
+    assert_eq!(spoilt(|send, _| send.trace_id.clear()).len(), 1);
+    assert_eq!(spoilt(|send, _| send.span_id.clear()).len(), 1);
+    assert_eq!(
+        spoilt(|send, _| send.parent_span_id = "00f067aa0ba902b7".to_owned()).len(),
+        1
+    );
+    assert_eq!(spoilt(|_, process| process.trace_id.clear()).len(), 1);
+    assert_eq!(spoilt(|_, process| process.parent_span_id.clear()).len(), 1);
+    assert_eq!(spoilt(|_, process| process.links.clear()).len(), 1);
+    let carried = Rules {
+        context: Context::Carried("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b8"),
+        ..Rules::usual()
+    };
+    assert_eq!(verdict(carried, &[send_span(), process_span()]).problems.len(), 2);
+}
+
+#[test]
+fn attributes() {
+    for (key, value) in [
+        ("messaging.destination.partition.id", json!("2")),
+        ("messaging.rocketmq.queue_offset", json!(8)),
+        ("messaging.rocketmq.message.tag", json!("TagB")),
+        ("messaging.rocketmq.message.keys", json!("k-0")),
+        ("messaging.rocketmq.message.type", json!("fifo")),
+        ("messaging.rocketmq.offset_message_id", json!("CD")),
+        ("messaging.rocketmq.send_status", json!("FLUSH_DISK_TIMEOUT")),
+        ("rmqtrace.client.language", json!("JAVA")),
+    ] {
+        assert_eq!(spoilt(|send, _| set(send, key, value)).len(), 1, "{key}");
+    }
+    for (key, value) in [
+        ("messaging.consumer.group.name", json!("other")),
+        ("messaging.destination.partition.id", json!("2")),
+        ("messaging.rocketmq.queue_offset", json!(8)),
+        ("messaging.rocketmq.reconsume_times", json!(1)),
+    ] {
+        // No span of this handling, and a span of nothing.
+        assert_eq!(spoilt(|_, process| set(process, key, value)).len(), 2, "{key}");
+    }
+    assert_eq!(
+        spoilt(|_, process| set(
+            process,
+            "messaging.rocketmq.consumption_model",
+            json!("broadcasting")
+        ))
+        .len(),
+        1
+    );
+}
+
+#[test]
+fn times() {
+    assert_eq!(spoilt(|send, _| send.start_ns = 999_999).len(), 1);
+    assert_eq!(spoilt(|send, _| send.end_ns = 9_000_001).len(), 1);
+    assert_eq!(spoilt(|_, process| process.start_ns = 21_000_000).len(), 1);
+    assert_eq!(spoilt(|_, process| process.end_ns = 29_000_000).len(), 1);
+    let narrow = json!(5.0);
+    assert_eq!(
+        spoilt(|_, process| set(process, "rmqtrace.process.end_uncertainty_ms", narrow)).len(),
+        1
+    );
+}
+
+#[test]
+fn evidence_that_the_way_of_consuming_cannot_give() {
+    let other = |evidence: &str| {
+        let evidence = json!(evidence);
+        spoilt(|_, process| set(process, "rmqtrace.process.evidence", evidence)).len()
+    };
+    assert_eq!(other("ack"), 1);
+    assert_eq!(other("none"), 1);
+    assert_eq!(other("send_back"), 1);
+}
+
+#[test]
+fn exact_ends_may_not_come_early_and_failures_have_a_status() {
+    let rules = Rules {
+        success: &["ack"],
+        ..Rules::usual()
+    };
+    let mut process = process_span();
+    set(&mut process, "rmqtrace.process.evidence", json!("ack"));
+    process.end_ns = 30_400_000;
+    let verdict_of = |process: &Span| verdict(rules, &[send_span(), process.clone()]);
+    let right = verdict_of(&process);
+    assert_eq!(right.problems, Vec::<String>::new());
+    assert_eq!(right.figures.exact_end, [400_000]);
+    process.end_ns = 29_000_000;
+    assert_eq!(verdict_of(&process).problems.len(), 1);
+    process.end_ns = 30_400_000;
+    process.status = 2;
+    assert_eq!(verdict_of(&process).problems.len(), 1);
+}
+
+#[test]
+fn deliveries_that_no_handler_saw_must_not_know_an_end() {
+    let rules = Rules {
+        unhandled: true,
+        ..Rules::usual()
+    };
+    let mut elsewhere = process_span();
+    elsewhere.resource = Arc::new([("process.pid".to_owned(), json!(7))].into());
+    let verdict_of = |span: &Span| verdict(rules, &[send_span(), process_span(), span.clone()]);
+    assert_eq!(verdict_of(&elsewhere).problems.len(), 1);
+    set(&mut elsewhere, "rmqtrace.process.evidence", json!("none"));
+    assert_eq!(verdict_of(&elsewhere).problems, Vec::<String>::new());
+    assert_eq!(verdict_of(&elsewhere).figures.unhandled, 1);
+}

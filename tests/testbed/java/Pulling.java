@@ -1,6 +1,8 @@
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.MQPullConsumer;
 import org.apache.rocketmq.client.consumer.MQPullConsumerScheduleService;
@@ -18,6 +20,7 @@ final class Pulling implements Consuming {
     private final String tag;
     private final int batch;
     private final Thread thread;
+    private final Map<MessageQueue, Long> offsets = new ConcurrentHashMap<>();
     private volatile boolean running = true;
 
     Pulling(Command command, Handler handler) throws Exception {
@@ -76,13 +79,14 @@ final class Pulling implements Consuming {
     }
 
     private void pull(MQPullConsumer from, MessageQueue queue) throws Exception {
-        long offset = Math.max(0, from.fetchConsumeOffset(queue, false));
+        long offset = offsets.getOrDefault(queue, 0L);
         PullResult result = from.pull(queue, tag, offset, batch);
         if (result.getPullStatus() == PullStatus.FOUND) {
             for (MessageExt message : result.getMsgFoundList()) {
                 handler.handle(List.of(message));
             }
         }
+        offsets.put(queue, result.getNextBeginOffset());
         from.updateConsumeOffset(queue, result.getNextBeginOffset());
     }
 

@@ -5,7 +5,6 @@ use testbed::{
     compare::{Context, Rules},
 };
 
-use super::sends::rules;
 use crate::row::{Drive::Plain as P, Plain, Row};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -13,7 +12,7 @@ const PARENT: &str = "00f067aa0ba902b7";
 
 const RULES: Rules = Rules {
     context: Context::Carried(TRACE, PARENT),
-    ..rules()
+    ..Rules::usual()
 };
 
 const fn carried(name: &'static str, send: crate::row::Arguments) -> Row {
@@ -71,7 +70,7 @@ pub(crate) const ROWS: &[Row] = &[
         rules: Rules {
             // What the model computes from this trace, segment and span (docs/trace-model.md §1).
             context: Context::Carried("8d5eb67bb6c2c5a1a8876b749b177a42", "79003a77a2d54073"),
-            ..rules()
+            ..Rules::usual()
         },
         drive: P(Plain::new(Mode::Sync)
             .send(&[(
@@ -83,7 +82,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "a malformed context",
         on: |_| true,
-        rules: rules(),
+        rules: Rules::usual(),
         drive: P(Plain::new(Mode::Sync)
             .send(&[("prop.traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01")])
             .count(5, 5)),

@@ -2,13 +2,12 @@
 
 use testbed::{Mode, client::Said, compare::Rules};
 
-use super::sends::rules;
 use crate::{
     bench::{PATIENCE, PRODUCER},
     row::{Arguments, Drive::Own, Row, Stage},
 };
 
-const RULES: Rules = rules();
+const RULES: Rules = Rules::usual();
 /// A client drops what it has when a queue goes or its offset is set: nothing tells of what it had.
 const INTERRUPTED: Rules = Rules {
     success: &["offset_commit", "none"],

@@ -2,7 +2,6 @@
 
 use testbed::{Consume, Mode, client::Said, compare::Rules};
 
-use super::sends::rules;
 use crate::{
     bench::PATIENCE,
     row::{
@@ -11,7 +10,7 @@ use crate::{
     },
 };
 
-const RULES: Rules = rules();
+const RULES: Rules = Rules::usual();
 
 pub(crate) const ROWS: &[Row] = &[
     Row {

@@ -2,7 +2,6 @@
 
 use testbed::{Mode, compare::Rules};
 
-use super::sends::rules;
 use crate::{
     bench::PATIENCE,
     row::{
@@ -12,10 +11,9 @@ use crate::{
     },
 };
 
-const RULES: Rules = rules();
-/// The application commits where it stands when it likes.
+const RULES: Rules = Rules::usual();
 const PULLED: Rules = Rules {
-    success: &["offset_commit"],
+    unannounced: true,
     ..RULES
 };
 const POPPED: Rules = Rules {

@@ -10,21 +10,7 @@ use crate::{
     },
 };
 
-const RULES: Rules = rules();
-
-/// What is right where nothing is special.
-pub(crate) const fn rules() -> Rules {
-    Rules {
-        context: testbed::compare::Context::Derived,
-        success: &["offset_commit"],
-        failure: &["send_back"],
-        orderly: false,
-        deferred: false,
-        unhandled: false,
-        kind: "normal",
-        model: "clustering",
-    }
-}
+const RULES: Rules = Rules::usual();
 
 pub(crate) const ROWS: &[Row] = &[
     Row {

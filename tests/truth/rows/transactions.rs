@@ -2,7 +2,6 @@
 
 use testbed::{Mode, compare::Rules};
 
-use super::sends::rules;
 use crate::{
     bench::PATIENCE,
     row::{Arguments, Drive::Own, Row, Stage},
@@ -11,7 +10,7 @@ use crate::{
 const RULES: Rules = Rules {
     kind: "transaction",
     deferred: true,
-    ..rules()
+    ..Rules::usual()
 };
 
 const COUNT: usize = 8;

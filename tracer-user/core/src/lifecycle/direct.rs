@@ -28,13 +28,16 @@ impl Lifecycle {
         }
         let text = |name| frame.header.field(name).filter(|text| !text.is_empty());
         let (group, broker_name) = (text("consumerGroup"), text("brokerName"));
+        let wire_group = group.as_ref().map(|group| self.sink.name(group));
+        let known = wire_group.and_then(|group| self.groups.known(&(peer.process, group)));
+        let broadcasting = known.and_then(|group| group.broadcasting);
         let source = Source {
             peer: peer.clone(),
             group: group.map(|group| self.sink.name(Name::parse(&group).bare)),
             broker_name: broker_name.map(|name| self.sink.name(&name)),
             namespace: None,
             requested: None,
-            broadcasting: None,
+            broadcasting,
             delivered: frame.end,
             unfinished: frame.end,
             incomplete: frame.incomplete,

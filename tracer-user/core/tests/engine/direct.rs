@@ -31,6 +31,17 @@ fn every_attribute() {
 }
 
 #[test]
+fn the_heartbeat_tells_the_model() {
+    let mut s = Script::new();
+    let c = s.connect();
+    s.at(5)
+        .write(c, heartbeat(9, "ns%cg", "BROADCASTING", "ns%orders", &[]));
+    s.at(10).read(c, consume(1, &message("ns%orders", 1, K1)));
+    s.at(20).write(c, consumed(1, "CR_SUCCESS"));
+    assert!(full(&s.spans()).contains("consumption_model = broadcasting"));
+}
+
+#[test]
 fn results() {
     let mut s = Script::new();
     let c = s.connect();
