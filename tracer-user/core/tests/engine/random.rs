@@ -7,6 +7,7 @@ use tracer_core::{
     model::{Operation, Timestamp},
 };
 
+use super::simulation::check;
 use super::{simulation::*, support::*};
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
