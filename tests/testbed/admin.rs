@@ -15,6 +15,7 @@ use crate::{server::Server, wait};
 
 const UPDATE_AND_CREATE_TOPIC: u32 = 17;
 const GET_CONSUMER_LIST_BY_GROUP: u32 = 38;
+const UPDATE_AND_CREATE_SUBSCRIPTIONGROUP: u32 = 200;
 const GET_ROUTEINFO_BY_TOPIC: u32 = 105;
 const INVOKE_BROKER_TO_RESET_OFFSET: u32 = 222;
 const CONSUME_MESSAGE_DIRECTLY: u32 = 309;
@@ -44,6 +45,23 @@ pub(crate) fn create_topic(server: &Server, topic: &str, queues: u32) -> Result<
             Err(answer.to_string())
         })
     })
+}
+
+/// Creates a consumer group, whose first retry comes after a second like those of groups that come into being by themselves.
+pub(crate) fn create_group(server: &Server, group: &str) -> Result<()> {
+    let config = json!({
+        "groupName": group, "consumeEnable": true, "consumeFromMinEnable": true, "consumeBroadcastEnable": true,
+        "retryQueueNums": 1, "retryMaxTimes": 16, "brokerId": 0, "whichBrokerWhenConsumeSlowly": 1,
+        "notifyConsumerIdsChangedEnable": true,
+    });
+    let body = serde_json::to_vec(&config)?;
+    exchange(
+        server.broker,
+        UPDATE_AND_CREATE_SUBSCRIPTIONGROUP,
+        &json!({}),
+        &body,
+    )
+    .map(drop)
 }
 
 /// Has the clients of a group pop a topic (`POP`), or pull queues that the broker assigns (`PULL`).

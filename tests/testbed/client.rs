@@ -1,15 +1,19 @@
-//! The Java and Go client programs under test control, and their own account of what they did.
+//! The client programs under test control, and their own account of what they did.
 //!
-//! A program reads commands on standard input and writes one JSON line per message on standard output (see
-//! `java/TestClient.java`). One program can hold several producers and consumers, each with a group of its own.
+//! There is one program for each [`Library`]; all speak alike. A program reads commands on standard input and writes one JSON
+//! line per message on standard output (see `java/TestClient.java`). One program can hold several producers and consumers,
+//! each with a group of its own.
 
 mod account;
 mod command;
+mod launch;
+mod library;
 
 use std::{
     io::Write,
+    net::SocketAddr,
     path::Path,
-    process::{ChildStdin, Command},
+    process::ChildStdin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -24,39 +28,14 @@ use self::{
 pub use self::{
     account::{Consumed, Decided, Done, Recalled, Replied, Said, Sent},
     command::{Consume, Mode, Send},
+    launch::Options,
+    library::{Feature, Library},
 };
 use crate::{
-    artifacts::{Artifacts, require},
+    artifacts::Artifacts,
     process::{self, Child},
     server::Server,
 };
-
-/// The client library and its version.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Library {
-    /// `org.apache.rocketmq:rocketmq-client` of this version.
-    Java(&'static str),
-    /// `github.com/apache/rocketmq-client-go/v2`.
-    Go,
-}
-
-impl Library {
-    /// For names of tests, directories and groups.
-    pub fn name(self) -> String {
-        match self {
-            Library::Java(version) => format!("java-{version}"),
-            Library::Go => "go".to_owned(),
-        }
-    }
-
-    /// What it says about itself in its frames.
-    pub fn language(self) -> &'static str {
-        match self {
-            Library::Java(_) => "JAVA",
-            Library::Go => "GO",
-        }
-    }
-}
 
 /// A command under way.
 #[derive(Clone, Copy, Debug)]
@@ -89,25 +68,30 @@ impl Client {
         dir: &Path,
         name: &str,
     ) -> Result<Client> {
-        Client::start_with(artifacts, library, server, dir, name, &[])
+        Client::start_with(
+            artifacts,
+            library,
+            server.name_server,
+            dir,
+            name,
+            Options::default(),
+        )
     }
 
-    /// The same with further options of the Java virtual machine.
+    /// The same with all options, for a name server or a proxy's remoting port; the gRPC client takes a proxy's gRPC port.
     pub fn start_with(
         artifacts: &Artifacts,
         library: Library,
-        server: &Server,
+        server: SocketAddr,
         dir: &Path,
         name: &str,
-        java_options: &[String],
+        options: Options<'_>,
     ) -> Result<Client> {
-        let mut command = match library {
-            Library::Java(version) => java(artifacts, version, dir, java_options)?,
-            Library::Go => Command::new(require(artifacts.go_client(), "the Go test client")?),
-        };
+        let mut command = launch::command(artifacts, library, dir, &options)?;
         command
             .env("OTEL_SERVICE_NAME", name)
             .env("CLIENT_LOG", dir.join(format!("{name}.client.log")))
+            .envs(options.env.iter().copied())
             .current_dir(dir);
         let (process, input, output) = Child::start_piped(name, command, &dir.join(format!("{name}.err")))?;
         let shared = Arc::new(Shared::default());
@@ -121,7 +105,7 @@ impl Client {
             }),
             process,
             shared,
-            server: server.name_server.to_string(),
+            server: server.to_string(),
         };
         client.wait_until(Duration::from_secs(60), "it starts", |account| {
             account.started.then_some(())
@@ -334,33 +318,4 @@ impl Client {
                 .0;
         }
     }
-}
-
-fn java(artifacts: &Artifacts, version: &str, dir: &Path, options: &[String]) -> Result<Command> {
-    let jars = require(
-        artifacts.client_jars(version),
-        &format!("RocketMQ client {version}"),
-    )?;
-    let classes = require(artifacts.java_classes(version), "the Java test client")?;
-    let mut command = Command::new("java");
-    command
-        .args([
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            "-Xshare:auto",
-            "-Xms64m",
-            "-Xmx256m",
-        ])
-        .args(options)
-        .arg(format!("-Drocketmq.client.logRoot={}", dir.display()))
-        .arg("-Drocketmq.client.logLevel=WARN")
-        // The same for 5.x.
-        .arg(format!("-Drocketmq.log.root={}", dir.display()))
-        .arg("-Drocketmq.log.level=WARN")
-        // A queue that appears is pulled within a second, not within twenty.
-        .arg("-Drocketmq.client.rebalance.waitInterval=1000")
-        .arg("-cp")
-        .arg(format!("{}:{}/*", classes.display(), jars.display()))
-        .arg("TestClient");
-    Ok(command)
 }

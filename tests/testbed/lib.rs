@@ -1,14 +1,16 @@
 //! Real RocketMQ servers and clients, a real OpenTelemetry Collector and rmqtrace itself, for the demo and the end-to-end tests.
 //!
-//! Everything listens on loopback at ports that the kernel chose, keeps its files in one directory of the run, and is
+//! Everything listens on loopback at ports that no other run has, keeps its files in one directory of the run, and is
 //! stopped when its handle is dropped; should this process die first, the kernel kills what it started.
 //!
 //! | Module | What it runs or reads |
 //! |---|---|
 //! | [`artifacts`] | where `cargo xtask setup` put jars, programs and the collector |
 //! | [`server`] | name server and broker of one version |
-//! | [`client`] | the Java and Go programs under [`java/`](java) and [`go/`](go), and their own account of what they did |
+//! | [`proxy`] | a proxy in cluster mode beside a broker |
+//! | [`client`] | the programs under `java/`, `go/`, `python/` (C++), `node/`, `rust/` and `grpc/`, and their own account of what they did |
 //! | [`collector`], [`spans`] | an OpenTelemetry Collector that writes what it gets to a file, and that file |
+//! | [`jaeger`] | a Jaeger that can be asked for traces and the dependency graph |
 //! | [`tracer`] | `rmqtrace run` |
 //! | [`compare`] | spans against what the clients logged |
 //! | [`admin`] | topics |
@@ -20,8 +22,10 @@ pub mod client;
 pub mod collector;
 pub mod compare;
 pub mod ids;
+pub mod jaeger;
 pub mod ports;
 pub mod process;
+pub mod proxy;
 pub mod server;
 pub mod spans;
 pub mod tracer;
@@ -30,6 +34,8 @@ pub mod wait;
 pub use artifacts::Artifacts;
 pub use client::{Client, Consume, Mode, Send};
 pub use collector::Collector;
+pub use jaeger::Jaeger;
+pub use proxy::Proxy;
 pub use server::Server;
 pub use spans::Span;
 pub use tracer::Tracer;

@@ -1,6 +1,7 @@
 //! Name server and broker of one version.
 
 use std::{
+    ffi::OsStr,
     fs,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
@@ -24,6 +25,9 @@ const READY: Duration = Duration::from_secs(90);
 const GRACE: Duration = Duration::from_secs(1);
 /// Bodies over this are refused by the broker with MESSAGE_ILLEGAL, while the clients' own limit is 4 MiB.
 pub const MAX_BODY: usize = 384 << 10;
+
+/// Name of every broker's cluster.
+pub(crate) const CLUSTER: &str = "TestCluster";
 
 /// A name server and a broker; dropping it stops both.
 #[derive(Debug)]
@@ -76,14 +80,14 @@ impl Server {
             "64m",
             "128m",
             "org.apache.rocketmq.namesrv.NamesrvStartup",
-            &name_server_config,
+            &["-c".as_ref(), name_server_config.as_ref()],
         )?;
         let mut broker_process = java.start(
             "broker",
             "256m",
             "768m",
             "org.apache.rocketmq.broker.BrokerStartup",
-            &broker_config,
+            &["-c".as_ref(), broker_config.as_ref()],
         )?;
         name_server_process.wait_for_log("boot success", READY)?;
         broker_process.wait_for_log("boot success", READY)?;
@@ -120,6 +124,11 @@ impl Server {
             .first()
             .with_context(|| format!("{group} has no client"))?;
         admin::consume_directly(self, topic, group, client, id)
+    }
+
+    /// Creates a consumer group. Remoting consumers make their own; those behind a proxy's gRPC port need it before they start.
+    pub fn create_group(&self, group: &str) -> Result<()> {
+        admin::create_group(self, group).with_context(|| format!("group {group}"))
     }
 
     /// Process id of the broker.
@@ -174,13 +183,22 @@ impl Drop for Frozen<'_> {
     }
 }
 
-struct Java {
-    jars: PathBuf,
-    dir: PathBuf,
+/// Starts RocketMQ's server programs with the options of the virtual machine that they need.
+pub(crate) struct Java {
+    pub(crate) jars: PathBuf,
+    /// Their home directory, and where they write.
+    pub(crate) dir: PathBuf,
 }
 
 impl Java {
-    fn start(&self, name: &str, initial: &str, max: &str, main: &str, config: &Path) -> Result<Child> {
+    pub(crate) fn start(
+        &self,
+        name: &str,
+        initial: &str,
+        max: &str,
+        main: &str,
+        arguments: &[&OsStr],
+    ) -> Result<Child> {
         let mut command = Command::new("java");
         command
             .args([
@@ -202,8 +220,10 @@ impl Java {
             .args([format!("-Xms{initial}"), format!("-Xmx{max}")])
             .arg("-cp")
             .arg(self.jars.join("*"))
-            .args([main, "-c"])
-            .arg(config)
+            .arg(main)
+            .args(arguments)
+            // The proxy asks for it; a file that is not there is none.
+            .env("RMQ_PROXY_HOME", &self.dir)
             .current_dir(&self.dir);
         Ok(Child::start(name, command, &self.dir.join(format!("{name}.out")))?.with_grace(GRACE))
     }
@@ -215,7 +235,7 @@ fn broker_properties(dir: &Path, name_server: SocketAddr, broker: SocketAddr) ->
     let (ip, port, store) = (broker.ip(), broker.port(), dir.join("store"));
     let store = store.display();
     format!(
-        "brokerClusterName=TestCluster
+        "brokerClusterName={CLUSTER}
 brokerName=broker-a
 brokerId=0
 brokerRole=ASYNC_MASTER

@@ -13,7 +13,10 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use testbed::{
-    Artifacts, Client, Collector, Server, Span, Tracer, client::Library, compare::Witness, tracer::Options,
+    Artifacts, Client, Collector, Server, Span, Tracer,
+    client::{self, Library},
+    compare::Witness,
+    tracer::Options,
 };
 
 use crate::row::{Row, Stage};
@@ -189,11 +192,15 @@ fn start(
     dir: &std::path::Path,
     name: &str,
 ) -> Result<Client> {
-    let options = match pairing.flavour {
+    let jvm = match pairing.flavour {
         Flavour::Plain => vec![],
         Flavour::Binary => vec!["-Drocketmq.serialize.type=ROCKETMQ".to_owned()],
     };
-    Client::start_with(artifacts, pairing.library, server, dir, name, &options)
+    let options = client::Options {
+        jvm: &jvm,
+        ..client::Options::default()
+    };
+    Client::start_with(artifacts, pairing.library, server.name_server, dir, name, options)
         .with_context(|| format!("client {name} of {}", pairing.name()))
 }
 

@@ -5,6 +5,9 @@ pub(crate) mod apt;
 pub(crate) mod ebpf_toolchain;
 pub(crate) mod go;
 pub(crate) mod java;
+pub(crate) mod node;
+pub(crate) mod python;
+pub(crate) mod rust;
 
 use std::{
     fs,
@@ -37,12 +40,18 @@ pub(crate) fn everything() -> Result<()> {
     Ok(())
 }
 
-/// Real servers and clients of every version and the collector: what the end-to-end tests run.
+/// Real servers and clients of every kind and version, the collector and Jaeger: what the end-to-end tests run.
 pub(crate) fn testbed(say: Say) -> Result<()> {
     let artifacts = Artifacts::locate();
     java::ensure(&artifacts, &SERVER_VERSIONS, &CLIENT_VERSIONS, say)?;
+    java::proxy(&artifacts, say)?;
+    java::agent(&artifacts, say)?;
     go::client(&artifacts, say)?;
-    go::collector(&artifacts, say)
+    python::cpp_client(&artifacts, say)?;
+    node::client(&artifacts, say)?;
+    rust::client(&artifacts, say)?;
+    go::collector(&artifacts, say)?;
+    go::jaeger(&artifacts, say)
 }
 
 /// The newest server and clients: what the demo runs.

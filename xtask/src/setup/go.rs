@@ -1,57 +1,72 @@
-//! The programs in Go: the test client and the OpenTelemetry Collector.
+//! Go and the programs in it: the test client, the OpenTelemetry Collector and Jaeger.
 
 use std::{path::Path, process::Command};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use testbed::Artifacts;
 
-use super::{Say, into_place, part};
+use super::{Say, into_place, part, python};
 use crate::console;
 
-/// Oldest Go that the collector's modules accept (`go` line of its `go.mod`).
-const MINIMUM: (u32, u32) = (1, 25);
+/// Oldest Go that the modules accept (`go` line of Jaeger's `go.mod`).
+const MINIMUM: (u32, u32) = (1, 26);
+
+/// Package of Jaeger's program; `tests/testbed/jaeger` has no source, only the versions of its modules.
+const JAEGER: &str = "github.com/jaegertracing/jaeger/cmd/jaeger";
 
 /// The test client.
 pub(crate) fn client(artifacts: &Artifacts, say: Say) -> Result<()> {
-    compiler(say)?;
+    compiler(artifacts, say)?;
     let client = artifacts.go_client();
     part(say, "Go test client", client.exists(), || {
-        build(&artifacts.go_source(), &client, "go-client")
+        build(artifacts, &artifacts.go_source(), ".", &client, "go-client")
     })
 }
 
 /// The OpenTelemetry Collector.
 pub(crate) fn collector(artifacts: &Artifacts, say: Say) -> Result<()> {
-    compiler(Say::Changes)?;
+    compiler(artifacts, Say::Changes)?;
     let collector = artifacts.otelcol();
     let what = "OpenTelemetry Collector (compiled once, two to five minutes)";
     part(say, what, collector.exists(), || {
-        build(&artifacts.otelcol_source(), &collector, "otelcol")
+        build(artifacts, &artifacts.otelcol_source(), ".", &collector, "otelcol")
     })
 }
 
-/// Go itself is not installed: distributions often have only an older one.
-fn compiler(say: Say) -> Result<()> {
-    let version = console::first_line(Command::new("go").args(["env", "GOVERSION"])).unwrap_or_default();
-    if parse(&version).is_none_or(|found| found < MINIMUM) {
-        let found = if version.is_empty() {
-            "none is in PATH".to_owned()
-        } else {
-            format!("{version} is in PATH")
-        };
-        bail!(
-            "Go {}.{} or newer is needed, {found}; see https://go.dev/doc/install",
-            MINIMUM.0,
-            MINIMUM.1
-        );
+/// Jaeger.
+pub(crate) fn jaeger(artifacts: &Artifacts, say: Say) -> Result<()> {
+    compiler(artifacts, Say::Changes)?;
+    let jaeger = artifacts.jaeger();
+    let what = "Jaeger (compiled once, four to ten minutes)";
+    part(say, what, jaeger.exists(), || {
+        build(artifacts, &artifacts.jaeger_source(), JAEGER, &jaeger, "jaeger")
+    })
+}
+
+/// Go itself. Distributions often have only an older one; then it comes from the Python index.
+fn compiler(artifacts: &Artifacts, say: Say) -> Result<()> {
+    let version = || {
+        let version = console::first_line(Command::new(artifacts.go()).args(["env", "GOVERSION"]));
+        version.unwrap_or_default()
+    };
+    if parse(&version()).is_none_or(|found| found < MINIMUM) {
+        python::packages(artifacts, "go", "Go", say)?;
     }
+    let version = version();
+    ensure!(
+        parse(&version).is_some_and(|found| found >= MINIMUM),
+        "Go {}.{} or newer is needed, {} is {version:?}",
+        MINIMUM.0,
+        MINIMUM.1,
+        artifacts.go().display()
+    );
     part(say, &format!("Go ({version})"), true, || Ok(()))
 }
 
-fn build(source: &Path, program: &Path, log: &str) -> Result<()> {
+fn build(artifacts: &Artifacts, source: &Path, package: &str, program: &Path, log: &str) -> Result<()> {
     into_place(program, |partial| {
         console::run_quietly(
-            Command::new("go")
+            Command::new(artifacts.go())
                 .args([
                     "build",
                     "-trimpath",
@@ -61,7 +76,7 @@ fn build(source: &Path, program: &Path, log: &str) -> Result<()> {
                     "-o",
                 ])
                 .arg(partial)
-                .arg(".")
+                .arg(package)
                 .current_dir(source)
                 .env("CGO_ENABLED", "0")
                 .env_remove("GOFLAGS"),

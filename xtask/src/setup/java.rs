@@ -1,9 +1,16 @@
 //! JDK and Maven, the jars of RocketMQ's servers and clients, and the Java test client.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Result, bail};
-use testbed::Artifacts;
+use testbed::{
+    Artifacts,
+    artifacts::{AGENT_VERSION, GRPC_VERSION, PROXY_VERSION},
+};
 
 use super::{Say, apt, into_place, part};
 use crate::console;
@@ -18,11 +25,15 @@ pub(crate) fn ensure(artifacts: &Artifacts, servers: &[&str], clients: &[&str], 
     )?;
     program("Maven", Command::new("mvn").arg("-version"), "maven", say)?;
     for version in servers {
-        jars(artifacts, "server", version, &artifacts.server_jars(version), say)?;
+        let to = artifacts.server_jars(version);
+        jars(artifacts, "server", "RocketMQ server", version, &to, say)?;
     }
     for version in clients {
-        jars(artifacts, "client", version, &artifacts.client_jars(version), say)?;
-        compile(artifacts, version, say)?;
+        let to = artifacts.client_jars(version);
+        jars(artifacts, "client", "RocketMQ client", version, &to, say)?;
+        let what = format!("Java test client for {version}");
+        let classes = artifacts.java_classes(version);
+        compile(&what, &classes, &to, sources(&artifacts.java_source())?, say)?;
     }
     Ok(())
 }
@@ -38,11 +49,49 @@ fn program(what: &str, probe: &mut Command, package: &str, say: Say) -> Result<(
     })
 }
 
+/// The proxy, and the Java client that speaks gRPC.
+pub(crate) fn proxy(artifacts: &Artifacts, say: Say) -> Result<()> {
+    jars(
+        artifacts,
+        "proxy",
+        "RocketMQ proxy",
+        PROXY_VERSION,
+        &artifacts.proxy_jars(),
+        say,
+    )?;
+    jars(
+        artifacts,
+        "grpc",
+        "RocketMQ gRPC client",
+        GRPC_VERSION,
+        &artifacts.grpc_jars(),
+        say,
+    )?;
+    let mut sources = sources(&artifacts.grpc_source())?;
+    let shared = artifacts.java_source();
+    sources.extend(["Command.java", "Log.java"].map(|name| shared.join(name)));
+    let (to, jars) = (artifacts.grpc_classes(), artifacts.grpc_jars());
+    compile("Java test client for gRPC", &to, &jars, sources, say)
+}
+
+/// The OpenTelemetry Java agent.
+pub(crate) fn agent(artifacts: &Artifacts, say: Say) -> Result<()> {
+    let to = artifacts.agent_jars();
+    jars(
+        artifacts,
+        "agent",
+        "OpenTelemetry Java agent",
+        AGENT_VERSION,
+        &to,
+        say,
+    )
+}
+
 /// All jars that one artifact needs at run time. They appear in their place only when they are complete.
-fn jars(artifacts: &Artifacts, kind: &str, version: &str, to: &Path, say: Say) -> Result<()> {
+fn jars(artifacts: &Artifacts, kind: &str, what: &str, version: &str, to: &Path, say: Say) -> Result<()> {
     part(
         say,
-        &format!("RocketMQ {kind} {version} from Maven Central"),
+        &format!("{what} {version} from Maven Central"),
         to.exists(),
         || {
             into_place(to, |partial| {
@@ -51,6 +100,7 @@ fn jars(artifacts: &Artifacts, kind: &str, version: &str, to: &Path, say: Say) -
                         .args(["-B", "-ntp", "-f"])
                         .arg(artifacts.root.join(format!("tests/testbed/maven/{kind}/pom.xml")))
                         .arg(format!("-Drocketmq.version={version}"))
+                        .arg(format!("-Dagent.version={version}"))
                         .args(["dependency:copy-dependencies", "-DincludeScope=runtime"])
                         .arg(format!("-DoutputDirectory={}", partial.display())),
                     &format!("maven-{kind}-{version}"),
@@ -60,32 +110,31 @@ fn jars(artifacts: &Artifacts, kind: &str, version: &str, to: &Path, say: Say) -
     )
 }
 
-/// The test client, compiled against one version of the client library.
-fn compile(artifacts: &Artifacts, version: &str, say: Say) -> Result<()> {
-    let classes = artifacts.java_classes(version);
-    part(
-        say,
-        &format!("Java test client for {version}"),
-        classes.exists(),
-        || {
-            let mut sources = Vec::new();
-            for entry in fs::read_dir(artifacts.java_source())? {
-                let path = entry?.path();
-                if path.extension().is_some_and(|extension| extension == "java") {
-                    sources.push(path);
-                }
-            }
-            into_place(&classes, |partial| {
-                console::run_quietly(
-                    Command::new("javac")
-                        .args(["-encoding", "UTF-8", "-Xlint:all,-processing", "-Werror", "-d"])
-                        .arg(partial)
-                        .arg("-cp")
-                        .arg(artifacts.client_jars(version).join("*"))
-                        .args(sources),
-                    &format!("javac-{version}"),
-                )
-            })
-        },
-    )
+/// The Java files of a directory.
+fn sources(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut sources = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "java") {
+            sources.push(path);
+        }
+    }
+    Ok(sources)
+}
+
+/// Compiles a program against the jars of a library.
+fn compile(what: &str, classes: &Path, jars: &Path, sources: Vec<PathBuf>, say: Say) -> Result<()> {
+    part(say, what, classes.exists(), || {
+        into_place(classes, |partial| {
+            console::run_quietly(
+                Command::new("javac")
+                    .args(["-encoding", "UTF-8", "-Xlint:all,-processing", "-Werror", "-d"])
+                    .arg(partial)
+                    .arg("-cp")
+                    .arg(jars.join("*"))
+                    .args(sources),
+                &format!("javac-{}", what.replace(' ', "-")),
+            )
+        })
+    })
 }
