@@ -14,11 +14,11 @@ pub(crate) use peer::Peer;
 
 use tracer_abi::Direction;
 
-use crate::wire::{Body, Frame, RequestCode};
+use crate::wire::{Body, Frame, Header, RequestCode};
 
 /// Which end of a connection the traced process is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Side {
+pub enum Side {
     /// It sends client requests.
     Client,
     /// It answers them: a broker, a name server, a proxy.
@@ -43,14 +43,14 @@ pub(crate) fn opposite(direction: Direction) -> Direction {
     }
 }
 
-/// Whether the frame's sender is the client's or the server's end, where the frame tells.
-fn sender(frame: &Frame) -> Option<Side> {
-    if frame.header.is_response() {
+/// Which end sent a frame, where the frame tells. `body` is given where it is known.
+pub fn sender(header: &Header, body: Option<&Body>) -> Option<Side> {
+    if header.is_response() {
         // only servers answer with messages or with positions in a queue
-        let served = matches!(frame.body, Body::Messages(_)) || frame.header.int("nextBeginOffset").is_some();
+        let served = matches!(body, Some(Body::Messages(_))) || header.int("nextBeginOffset").is_some();
         return served.then_some(Side::Server);
     }
-    Some(match frame.header.request_code() {
+    Some(match header.request_code() {
         RequestCode::CHECK_TRANSACTION_STATE
         | RequestCode::NOTIFY_CONSUMER_IDS_CHANGED
         | RequestCode::RESET_CONSUMER_CLIENT_OFFSET
@@ -65,7 +65,7 @@ fn sender(frame: &Frame) -> Option<Side> {
 
 /// Which end the traced process is, by a frame that went `direction`.
 pub(crate) fn side_by_frame(direction: Direction, frame: &Frame) -> Option<Side> {
-    let sender = sender(frame)?;
+    let sender = sender(&frame.header, Some(&frame.body))?;
     Some(match (sender, direction) {
         (Side::Client, Direction::SEND) | (Side::Server, Direction::RECV) => Side::Client,
         _ => Side::Server,

@@ -1,0 +1,31 @@
+//! Every bound of reading in one place.
+
+use std::time::Duration;
+
+/// Most bytes of one packet. Capture programs keep at most 256 KiB of one.
+pub const PACKET: usize = 1 << 20;
+/// Most bytes of one block of a pcapng file; name tables and secrets may be long.
+pub const BLOCK: usize = 32 << 20;
+/// Most interfaces of one section.
+pub const INTERFACES: usize = 4096;
+/// Connections that are remembered, foreign and closed ones too. The one that was quiet longest goes first.
+pub const CONNECTIONS: usize = 64 * 1024;
+/// Most captured bytes of one direction that wait for earlier ones.
+pub const HELD_BYTES: usize = 2 << 20;
+/// Most ranges of one direction that wait for earlier ones.
+pub const HELD_RANGES: usize = 4096;
+/// Most bytes that wait over all connections, those of connections that are not recognised yet included.
+pub const ALL_HELD_BYTES: usize = 128 << 20;
+/// How long bytes wait for earlier ones where no acknowledgement tells that those went past unseen. A lost packet
+/// is sent again within a second, a second time within three.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// Captured bytes of one direction after which a connection without a frame is foreign.
+pub const PROBE_BYTES: usize = 256 * 1024;
+/// Datagrams that wait for their fragments.
+pub const DATAGRAMS: usize = 1024;
+/// Most fragments of one datagram.
+pub const FRAGMENTS: usize = 64;
+/// Holes of one direction, declared lost, that bytes may still fill.
+pub const LATE_HOLES: usize = 16;
+/// Addresses of clients that are told apart.
+pub const CLIENTS: usize = 64 * 1024;
