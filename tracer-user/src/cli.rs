@@ -13,6 +13,7 @@ Examples:
   rmqtrace run --endpoint http://collector:4318      to an OpenTelemetry Collector (OTLP/HTTP)
   rmqtrace run --endpoint http://collector:4317      the same by OTLP/gRPC
   rmqtrace run --exe java --exclude-topic 'test-*'   some processes, not all topics
+  rmqtrace replay capture.pcapng                     what a capture file holds; no privilege needed
   rmqtrace config --config /etc/rmqtrace.yaml        what the settings come to
 
 Every setting is also an environment variable (RMQTRACE_CAPTURE_RING_BYTES=32MiB) and a key of a YAML file;
@@ -20,7 +21,8 @@ the OTEL_EXPORTER_OTLP_* variables are honoured. A flag wins over the environmen
 
 Exit codes:
   0  done        1  something else failed        2  wrong flag or setting
-  3  missing privilege        4  the kernel lacks what is needed";
+  3  missing privilege        4  the kernel lacks what is needed
+  5  a capture file is damaged or cut; what it holds was replayed";
 
 /// See every message of Apache RocketMQ without touching the applications.
 ///
@@ -39,8 +41,27 @@ pub(crate) enum Command {
     /// Trace until stopped (needs root, or CAP_BPF and CAP_PERFMON)
     #[command(after_help = AFTER_HELP)]
     Run(Settings),
+    /// Make spans of capture files (tcpdump, Wireshark, `rmqtrace record`); needs no privilege
+    #[command(after_help = AFTER_HELP)]
+    Replay(Replay),
     /// Print the settings as they are in effect, as a file that can be used again
     Config(Settings),
+}
+
+/// What to replay, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Replay {
+    /// pcap and pcapng files, also in gzip; `-` is standard input. Several are one capture, by time
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Name of the services whose packets these are [default: the client's address]
+    #[arg(long, value_name = "NAME", help_heading = "Replay")]
+    pub(crate) service_name: Option<String>,
+    /// Seed of the ids that are random: the same files and seed give the same spans [default: 0]
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true, help_heading = "Replay")]
+    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
 }
 
 /// Declares the flags that stand for settings, and what each stands for. All can be repeated: a list gets all

@@ -16,6 +16,11 @@ pub(crate) struct Anchor {
     wall_ns: u64,
 }
 
+impl Anchor {
+    /// For moments that are wall-clock times already.
+    pub(crate) const WALL: Anchor = Anchor { boot_ns: 0, wall_ns: 0 };
+}
+
 /// How often the clocks are read; the tightest reading wins.
 const READINGS: usize = 5;
 

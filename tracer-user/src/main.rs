@@ -5,6 +5,7 @@
 //! | [`cli`], [`config`] | flags; settings of file, environment and flags |
 //! | [`capture`] | the kernel side: load, attach, read |
 //! | [`run`] | the daemon: wiring, clockwork, end |
+//! | [`replay`] | capture files instead of the kernel |
 //! | [`filter`] | which processes, topics and groups |
 //! | [`enrich`] | who is behind a span |
 //! | [`clock`] | from the kernel's clock to the wall's |
@@ -18,6 +19,7 @@ mod enrich;
 mod export;
 mod filter;
 mod logging;
+mod replay;
 mod run;
 
 use std::{
@@ -40,6 +42,11 @@ fn main() -> ExitCode {
             settle_environment();
             logging::start(&loaded.config.log, loaded.config.capture.kernel_log)?;
             run::run(loaded)
+        }),
+        Command::Replay(options) => load(&options.settings).map_err(Into::into).and_then(|loaded| {
+            settle_environment();
+            logging::start(&loaded.config.log, loaded.config.capture.kernel_log)?;
+            replay::run(loaded, &options)
         }),
         Command::Config(settings) => load(&settings).map_err(Into::into).and_then(|loaded| {
             loaded
@@ -78,6 +85,9 @@ fn settle_environment() {
 fn code(error: &anyhow::Error) -> u8 {
     if error.is::<ConfigError>() {
         return 2;
+    }
+    if error.is::<replay::Damaged>() {
+        return 5;
     }
     match error.downcast_ref::<CaptureError>() {
         Some(error) if error.is_privilege() => 3,

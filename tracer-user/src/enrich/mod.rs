@@ -8,6 +8,8 @@
 //! | [`container`] | the container |
 //! | [`resource`] | the OpenTelemetry resource, in our own terms |
 //! | [`processes`] | the table of processes, and for how long one stays in it |
+//! | [`replayed`] | the same for processes of capture files |
+//! | [`who`] | either of them |
 
 pub(crate) mod container;
 pub(crate) mod facts;
@@ -15,11 +17,15 @@ pub(crate) mod host;
 pub(crate) mod instrumented;
 pub(crate) mod java;
 pub(crate) mod processes;
+pub(crate) mod replayed;
 pub(crate) mod resource;
 pub(crate) mod script;
 pub(crate) mod service;
+pub(crate) mod who;
 
 pub(crate) use facts::Facts;
 pub(crate) use host::Host;
 pub(crate) use processes::{Process, Processes};
+pub(crate) use replayed::Replayed;
 pub(crate) use resource::Resource;
+pub(crate) use who::Who;

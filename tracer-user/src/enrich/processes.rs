@@ -36,9 +36,8 @@ pub(crate) struct Process {
     since: Timestamp,
 }
 
-#[cfg(test)]
 impl Process {
-    /// A process that nobody looked at.
+    /// A process that nobody looked at: a capture file's, or a test's.
     pub(crate) fn of_resource(resource: Resource) -> Process {
         Process {
             resource,

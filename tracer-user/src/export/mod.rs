@@ -67,6 +67,14 @@ impl Outputs {
         self.0.iter().for_each(|output| output.send(&finished));
     }
 
+    /// Hands a span to every output, and waits where one has no room for it: for sources that can wait.
+    pub(crate) async fn deliver(&self, finished: Finished) {
+        let finished = Arc::new(finished);
+        for output in &self.0 {
+            output.deliver(&finished).await;
+        }
+    }
+
     /// What became of the spans, by output.
     pub(crate) fn stats(&self) -> impl Iterator<Item = (&'static str, Stats)> {
         self.0.iter().map(|output| (output.name(), output.stats()))

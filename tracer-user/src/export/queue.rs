@@ -175,6 +175,18 @@ impl Output {
         }
     }
 
+    /// Queues a span, and waits where there is no room for it.
+    pub(crate) async fn deliver(&self, finished: &Arc<Finished>) {
+        self.counters.accepted.fetch_add(1, Relaxed);
+        let result = match &self.queue {
+            Some(queue) => queue.send(finished.clone()).await.map_err(|_| Cause::Closed),
+            None => Err(Cause::Shutdown),
+        };
+        if let Err(cause) = result {
+            self.counters.dropped(cause, 1);
+        }
+    }
+
     /// The account now.
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = self.counters.snapshot();

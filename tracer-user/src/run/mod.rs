@@ -8,9 +8,9 @@
 //!
 //! It waits for the ring, a second's tick and signals, and for nothing else.
 
-mod pipeline;
+pub(crate) mod pipeline;
 mod settings;
-mod totals;
+pub(crate) mod totals;
 
 use std::{
     collections::hash_map::RandomState,
@@ -28,7 +28,7 @@ use tracer_abi::Counter;
 
 use self::{
     pipeline::Pipeline,
-    totals::{LOST_BYTES, Totals},
+    totals::{LOST_BYTES, Source, Totals},
 };
 use crate::{
     capture::{Capture, CaptureConfig, KernelCounters, is_host_pid_namespace, kernel_release},
@@ -119,7 +119,7 @@ async fn trace(loaded: Loaded) -> anyhow::Result<()> {
     outputs.abandon();
     let outputs = outputs.stats().collect();
     let totals = Totals {
-        kernel: capture.counters(),
+        source: Source::Kernel(capture.counters()),
         engine: pipeline.totals(),
         pipeline: pipeline.counts(),
         outputs,
@@ -280,21 +280,23 @@ impl Watch {
     }
 }
 
-/// The signals that end the daemon.
-struct Signals {
+/// The signals that end the program.
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Signals> {
+    /// From now on they do not end the process by themselves.
+    pub(crate) fn listen() -> std::io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// The name of the next one.
+    pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use tracer_pcap::ProcessNote;
 use tracer_core::{
     Config as EngineConfig, Engine, Output,
     model::{Bounds, Naming, Span, Timestamp},
@@ -17,7 +18,7 @@ use super::settings;
 use crate::{
     clock::Anchor,
     config::Config,
-    enrich::Processes,
+    enrich::{Processes, Replayed, Who},
     export::Finished,
     filter::{MessageFilter, ProcessFilter, RateLimits, ServiceRules, Verdict},
 };
@@ -49,7 +50,7 @@ pub(crate) struct Counts {
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     engine: Engine,
-    processes: Processes,
+    processes: Who,
     messages: MessageFilter,
     sampler: Sampler,
     rates: RateLimits,
@@ -65,8 +66,25 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    /// By the settings. `seed` is that of the engine's random ids.
+    /// For records of this machine's kernel, by the settings. `seed` is that of the engine's random ids.
     pub(crate) fn new(config: &Config, seed: u64) -> anyhow::Result<Pipeline> {
+        let processes = Processes::new(
+            ProcessFilter::new(&config.filter)?,
+            ServiceRules::new(&config.services)?,
+            config.attributes.resource.clone().into_iter().collect(),
+            // the last span of a process that ended: a send without answer, a delivery without evidence
+            config.correlate.timeout.0.max(config.process.ttl.0) + Duration::from_secs(60),
+            config.limits.processes,
+        );
+        Pipeline::of(config, seed, Who::Live(Box::new(processes)), Anchor::read())
+    }
+
+    /// For records of capture files, whose times are those of the wall clock.
+    pub(crate) fn replaying(config: &Config, seed: u64, processes: Replayed) -> anyhow::Result<Pipeline> {
+        Pipeline::of(config, seed, Who::Replayed(processes), Anchor::WALL)
+    }
+
+    fn of(config: &Config, seed: u64, processes: Who, anchor: Anchor) -> anyhow::Result<Pipeline> {
         let (timeout, ttl) = (config.correlate.timeout.0, config.process.ttl.0);
         let engine = Engine::new(EngineConfig {
             correlate_timeout: timeout,
@@ -78,14 +96,6 @@ impl Pipeline {
             seed,
             ..EngineConfig::default()
         });
-        let processes = Processes::new(
-            ProcessFilter::new(&config.filter)?,
-            ServiceRules::new(&config.services)?,
-            config.attributes.resource.clone().into_iter().collect(),
-            // the last span of a process that ended: a send without answer, a delivery without evidence
-            timeout.max(ttl) + Duration::from_secs(60),
-            config.limits.processes,
-        );
         let messages = MessageFilter::new(&config.filter)?;
         Ok(Pipeline {
             engine,
@@ -96,7 +106,7 @@ impl Pipeline {
             naming: settings::naming(config),
             bounds: settings::bounds(config),
             avoid_instrumented: config.avoid_instrumented,
-            anchor: Anchor::read(),
+            anchor,
             decided: HashMap::new(),
             verdicts: Vec::new(),
             counts: Counts::default(),
@@ -115,12 +125,24 @@ impl Pipeline {
                 return;
             }
         };
+        self.take(record, emit);
+    }
+
+    /// Takes in a record.
+    pub(crate) fn take(&mut self, record: Record<'_>, emit: &mut impl FnMut(Finished)) {
         if !self.wanted(&record) {
             self.counts.filtered_records += 1;
             return;
         }
         self.engine.handle_record(record);
         self.drain(emit);
+    }
+
+    /// Takes in what a recording says about a process.
+    pub(crate) fn introduce(&mut self, process: &ProcessNote<'_>) {
+        if let Who::Replayed(replayed) = &mut self.processes {
+            replayed.introduce(process);
+        }
     }
 
     /// Lets the engine's time pass, where it has something to do.
@@ -174,6 +196,9 @@ impl Pipeline {
         let verdict = match record {
             // also for a known process: its id may have been given to another one
             Record::Open(open) => {
+                if let Who::Replayed(replayed) = &mut self.processes {
+                    replayed.announce(open);
+                }
                 let verdict = self.decide(open.process.0, open.time);
                 if verdict == Verdict::Allow {
                     tracing::debug!(pid = open.process.0, local = %open.local, remote = %open.remote, "connection");

@@ -17,27 +17,85 @@ pub(super) const LOST_BYTES: [Counter; 6] = [
     Counter::LostPlaceBytes,
 ];
 
+/// Where records came from, and what was counted there.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// The kernel side.
+    Kernel(KernelCounters),
+    /// Capture files.
+    Files(tracer_pcap::Totals),
+}
+
+impl Source {
+    /// Bytes that were lost.
+    fn bytes_lost(&self) -> u64 {
+        match self {
+            Source::Kernel(kernel) => LOST_BYTES.iter().map(|c| kernel.get(*c)).sum(),
+            Source::Files(files) => files.lost_bytes,
+        }
+    }
+
+    /// The numbers that are always told.
+    fn main(&self) -> Vec<(&'static str, u64)> {
+        match self {
+            Source::Kernel(kernel) => vec![
+                ("records", kernel.get(Counter::Records)),
+                ("ring_full", kernel.get(Counter::RingFull)),
+                ("connections_judged", kernel.get(Counter::Judged)),
+            ],
+            Source::Files(files) => vec![
+                ("files", files.files),
+                ("packets", files.packets),
+                ("packets_skipped", files.skipped()),
+            ],
+        }
+    }
+
+    /// The further ones.
+    fn more(&self) -> Vec<(&'static str, u64)> {
+        match self {
+            Source::Kernel(kernel) => {
+                let misses = ("recursion_misses", kernel.recursion_misses);
+                let counters = kernel.values.iter().map(|(c, n)| (c.name(), *n));
+                std::iter::once(misses).chain(counters).collect()
+            }
+            Source::Files(files) => vec![
+                ("files_damaged", files.damaged_files),
+                ("packets_recorded", files.recorded_packets),
+                ("packets_late", files.late_packets),
+                ("skipped_link_type", files.skipped_link),
+                ("skipped_not_ip", files.skipped_not_ip),
+                ("skipped_not_tcp", files.skipped_not_tcp),
+                ("skipped_malformed", files.skipped_malformed),
+                ("skipped_no_interface", files.skipped_no_interface),
+                ("fragments", files.fragments),
+                ("fragments_lost", files.fragments_lost),
+                ("tcp_connections", files.tcp_connections),
+                ("tcp_connections_evicted", files.evicted_connections),
+                ("losses", files.losses),
+                ("cut_bytes", files.cut_bytes),
+                ("repeated_bytes", files.repeated_bytes),
+            ],
+        }
+    }
+}
+
 /// Everything that is counted.
 #[derive(Debug)]
-pub(super) struct Totals {
-    /// The kernel side's.
-    pub(super) kernel: KernelCounters,
+pub(crate) struct Totals {
+    /// Where records came from.
+    pub(crate) source: Source,
     /// The engine's.
-    pub(super) engine: EngineTotals,
+    pub(crate) engine: EngineTotals,
     /// The pipeline's.
-    pub(super) pipeline: Counts,
+    pub(crate) pipeline: Counts,
     /// Those of each output.
-    pub(super) outputs: Vec<(&'static str, Stats)>,
+    pub(crate) outputs: Vec<(&'static str, Stats)>,
 }
 
 impl Totals {
-    /// Bytes that were lost.
-    pub(super) fn bytes_lost(&self) -> u64 {
-        LOST_BYTES.iter().map(|c| self.kernel.get(*c)).sum()
-    }
-
     /// Spans that were not exported, over all outputs.
-    pub(super) fn spans_lost(&self) -> u64 {
+    pub(crate) fn spans_lost(&self) -> u64 {
         self.outputs.iter().map(|(_, stats)| stats.total_dropped()).sum()
     }
 
@@ -52,11 +110,11 @@ impl Totals {
             ("spans", engine.spans),
             ("spans_filtered", self.pipeline.filtered_spans),
             ("spans_lost", self.spans_lost()),
-            ("bytes_lost", self.bytes_lost()),
-            ("records", self.kernel.get(Counter::Records)),
-            ("ring_full", self.kernel.get(Counter::RingFull)),
-            ("connections_judged", self.kernel.get(Counter::Judged)),
-        ];
+            ("bytes_lost", self.source.bytes_lost()),
+        ]
+        .into_iter()
+        .chain(self.source.main())
+        .collect::<Vec<_>>();
         let more = [
             ("messages_rejected", engine.messages_rejected),
             ("messages_unanswered", engine.messages_unanswered),
@@ -78,7 +136,6 @@ impl Totals {
             ("evicted_queues", engine.evicted_queues),
             ("evicted_deliveries", engine.evicted_deliveries),
             ("evicted_servers", engine.evicted_servers),
-            ("recursion_misses", self.kernel.recursion_misses),
             ("spans_unsampled", self.pipeline.unsampled_spans),
             ("spans_rate_limited", self.pipeline.rate_limited_spans),
             ("spans_of_instrumented", self.pipeline.instrumented_spans),
@@ -88,7 +145,7 @@ impl Totals {
             ("records_bad", self.pipeline.bad_records),
             ("records_filtered", self.pipeline.filtered_records),
         ];
-        let mut numbers: Vec<(String, u64)> = main.map(|(name, n)| (name.to_owned(), n)).into();
+        let mut numbers: Vec<(String, u64)> = main.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
         for (output, stats) in &self.outputs {
             numbers.push((format!("{output}.exported"), stats.exported));
             numbers.extend(
@@ -98,19 +155,14 @@ impl Totals {
             );
         }
         let known = |name: &str| main.iter().any(|(known, _)| *known == name);
-        let kernel = self
-            .kernel
-            .values
-            .iter()
-            .map(|(c, n)| (c.name(), *n))
-            .filter(|(name, _)| !known(name));
-        let further = more.into_iter().chain(kernel).filter(|(_, n)| *n > 0);
+        let source = self.source.more().into_iter().filter(|(name, _)| !known(name));
+        let further = more.into_iter().chain(source).filter(|(_, n)| *n > 0);
         numbers.extend(further.map(|(name, n)| (name.to_owned(), n)));
         numbers
     }
 
     /// One line, whatever the log's level: it is the run's result.
-    pub(super) fn line(&self, format: LogFormat) -> String {
+    pub(crate) fn line(&self, format: LogFormat) -> String {
         let numbers = self.numbers();
         match format {
             LogFormat::Text => {
@@ -153,7 +205,7 @@ mod tests {
         otlp.exported(9);
         otlp.dropped(Cause::QueueFull, 1);
         Totals {
-            kernel,
+            source: Source::Kernel(kernel),
             engine: EngineTotals {
                 connections: 2,
                 frames: 40,

@@ -1,0 +1,195 @@
+//! Processes that are known from capture files only.
+//!
+//! A recording says of each process what the tracer knew of it. Packets say nothing: there a process is an address that
+//! connects to servers, and all clients of one address are one process.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+use tracer_core::{
+    model::{Timestamp, Value},
+    record::Open,
+};
+use tracer_pcap::ProcessNote;
+
+use super::{Process, Resource};
+
+/// The processes, at most as many as allowed.
+#[derive(Debug)]
+pub(crate) struct Replayed {
+    entries: BTreeMap<u32, Vec<Entry>>,
+    /// In the order in which they came.
+    order: VecDeque<u32>,
+    /// `service.name` of processes that do not say theirs.
+    service_name: Option<String>,
+    configured: Vec<(String, String)>,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    since: Timestamp,
+    process: Arc<Process>,
+}
+
+/// What a recording says of a process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Note {
+    /// From when on it is this one, nanoseconds since 1970.
+    pub(crate) since: u64,
+    /// Its resource.
+    pub(crate) attributes: BTreeMap<String, NoteValue>,
+}
+
+/// An attribute's value.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum NoteValue {
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// Text.
+    Text(String),
+    /// Texts.
+    Texts(Vec<String>),
+}
+
+impl Replayed {
+    /// An empty table. `service_name` is for processes that do not say theirs, `configured` are resource attributes
+    /// for them.
+    pub(crate) fn new(
+        service_name: Option<String>,
+        configured: Vec<(String, String)>,
+        most: usize,
+    ) -> Replayed {
+        Replayed {
+            entries: BTreeMap::new(),
+            order: VecDeque::new(),
+            service_name,
+            configured,
+            most,
+        }
+    }
+
+    /// Takes in what a recording says.
+    pub(crate) fn introduce(&mut self, note: &ProcessNote<'_>) {
+        let pid = note.process.0;
+        match serde_json::from_str::<Note>(note.resource) {
+            Ok(said) => self.insert(pid, Timestamp(said.since), said.resource()),
+            Err(error) => tracing::warn!(pid, %error, "what the recording says of a process cannot be read"),
+        }
+    }
+
+    /// A connection begins: its owner, where nobody introduced it, goes by its address.
+    pub(crate) fn announce(&mut self, open: &Open) {
+        let pid = open.process.0;
+        if !self.entries.contains_key(&pid) {
+            let resource = self.of_address(open.local.ip());
+            self.insert(pid, Timestamp(0), resource);
+        }
+    }
+
+    /// Who made a span that started at `time`.
+    pub(crate) fn of(&mut self, pid: u32, time: Timestamp) -> Arc<Process> {
+        if let Some(entries) = self.entries.get(&pid) {
+            let holding = entries.iter().rev().find(|entry| entry.since <= time);
+            if let Some(entry) = holding.or(entries.first()) {
+                return entry.process.clone();
+            }
+        }
+        Arc::new(Process::of_resource(self.resource("unknown_service", &[])))
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    fn insert(&mut self, pid: u32, since: Timestamp, resource: Resource) {
+        if self.order.len() >= self.most
+            && let Some(oldest) = self.order.pop_front()
+            && let Some(entries) = self.entries.get_mut(&oldest)
+        {
+            entries.remove(0);
+            if entries.is_empty() {
+                self.entries.remove(&oldest);
+            }
+        }
+        let process = Arc::new(Process::of_resource(resource));
+        self.entries.entry(pid).or_default().push(Entry { since, process });
+        self.order.push_back(pid);
+    }
+
+    fn of_address(&self, address: IpAddr) -> Resource {
+        let address = address.to_string();
+        self.resource(&address, &[("host.ip", Value::Strings(vec![address.clone()]))])
+    }
+
+    fn resource(&self, service: &str, more: &[(&str, Value)]) -> Resource {
+        let configured = |key: &str| self.configured.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
+        let service = self
+            .service_name
+            .clone()
+            .or_else(|| configured("service.name"))
+            .unwrap_or_else(|| service.to_owned());
+        let mut attributes: BTreeMap<String, Value> = BTreeMap::new();
+        for (key, value) in more {
+            attributes.insert((*key).to_owned(), value.clone());
+        }
+        for (key, value) in &self.configured {
+            attributes.insert(key.clone(), value.clone().into());
+        }
+        attributes.insert("service.name".to_owned(), service.clone().into());
+        attributes.insert("telemetry.sdk.name".to_owned(), "rmqtrace".into());
+        attributes.insert("telemetry.sdk.version".to_owned(), env!("CARGO_PKG_VERSION").into());
+        Resource {
+            service: service.into(),
+            attributes: attributes.into_iter().collect(),
+        }
+    }
+}
+
+impl Note {
+    /// What to write about a process that is `resource` since then.
+    pub(crate) fn of(resource: &Resource, since: u64) -> Note {
+        let value = |value: &Value| match value {
+            Value::Str(text) => NoteValue::Text(text.to_string()),
+            Value::Shared(text) => NoteValue::Text(text.to_string()),
+            Value::Int(n) => NoteValue::Int(*n),
+            Value::Float(x) => NoteValue::Float(*x),
+            Value::Bool(b) => NoteValue::Bool(*b),
+            Value::Strings(texts) => NoteValue::Texts(texts.clone()),
+        };
+        let attributes = resource.attributes.iter().map(|(k, v)| (k.clone(), value(v)));
+        Note {
+            since,
+            attributes: attributes.collect(),
+        }
+    }
+
+    fn resource(self) -> Resource {
+        let service = match self.attributes.get("service.name") {
+            Some(NoteValue::Text(name)) => name.as_str().into(),
+            _ => "unknown_service".into(),
+        };
+        let value = |value| match value {
+            NoteValue::Bool(b) => Value::Bool(b),
+            NoteValue::Int(n) => Value::Int(n),
+            NoteValue::Float(x) => Value::Float(x),
+            NoteValue::Text(text) => text.into(),
+            NoteValue::Texts(texts) => Value::Strings(texts),
+        };
+        let attributes = self.attributes.into_iter().map(|(k, v)| (k, value(v)));
+        Resource {
+            service,
+            attributes: attributes.collect(),
+        }
+    }
+}
