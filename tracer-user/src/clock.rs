@@ -52,6 +52,12 @@ impl Anchor {
         )
     }
 
+    /// Wall-clock time minus the kernel's, in nanoseconds.
+    pub(crate) fn offset_ns(&self) -> i64 {
+        let offset = i128::from(self.wall_ns) - i128::from(self.boot_ns);
+        i64::try_from(offset).unwrap_or_default()
+    }
+
     /// A moment as wall-clock time.
     pub(crate) fn wall(&self, at: Timestamp) -> Wall {
         let ns = i128::from(self.wall_ns) + i128::from(at.0) - i128::from(self.boot_ns);
@@ -93,6 +99,7 @@ mod tests {
             wall_ns: 5_000_000,
         };
         assert_eq!(anchor.wall(Timestamp(1_000)), Wall(5_000_000));
+        assert_eq!(anchor.offset_ns(), 4_999_000);
         assert_eq!(anchor.wall(Timestamp(900)), Wall(4_999_900));
         assert_eq!(anchor.wall(Timestamp(3_000)), Wall(5_002_000));
         // before 1970 there is nothing

@@ -112,6 +112,12 @@ impl Engine {
         }
     }
 
+    /// Tells what to add to the time of records to get wall-clock time, in nanoseconds: 0 where they are the same. What
+    /// clients trace themselves is in wall-clock time, and of no use before this is told. It may change.
+    pub fn set_wall_offset(&mut self, ns: i64) {
+        self.lifecycle.sink.wall_offset_ns = Some(ns);
+    }
+
     /// Lets time pass: answers that never came, evidence that never came.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         while let Some(id) = self.timers.pop(now) {

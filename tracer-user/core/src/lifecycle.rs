@@ -16,9 +16,11 @@
 
 mod attributes;
 mod batch;
+mod client_trace;
 mod conversation;
 mod delivery;
 mod direct;
+mod ends;
 mod group;
 mod message;
 mod names;
@@ -48,7 +50,7 @@ use crate::{
     exchange::Peer,
     model::{ProcessId, Timestamp},
     record::ConnectionId,
-    wire::{Body, Frame, Heartbeat, RequestCode},
+    wire::{Body, Frame, Heartbeat, RequestCode, client_trace::GROUP_PREFIX},
 };
 
 /// A request that waits for its answer, as far as the answer matters.
@@ -144,6 +146,12 @@ impl Lifecycle {
             return Pending::Other;
         }
         let forwarded = passes_on || peer.mirrored;
+        if send::group(&frame.header).is_some_and(|group| group.starts_with(GROUP_PREFIX)) {
+            if !forwarded {
+                self.client_trace(peer, frame);
+            }
+            return Pending::Other;
+        }
         let attempt = Attempt::read(peer, frame, forwarded, &mut self.sink, &mut self.attempts);
         attempt.map_or(Pending::Other, |attempt| Pending::Send(Box::new(attempt)))
     }
@@ -174,7 +182,7 @@ impl Lifecycle {
             }
             Pending::Pull(pull) => self.pull_answered(*pull, answer),
             Pending::Pop(pop) => self.pop_answered(*pop, answer),
-            Pending::Direct(delivery) => self.consumed_directly(*delivery, &answer),
+            Pending::Direct(delivery) => self.consumed_directly(delivery, &answer),
             Pending::Other => {}
         }
     }
@@ -205,7 +213,7 @@ impl Lifecycle {
                 attempt.finish(outcome, end, &mut self.sink, &mut self.attempts, &mut self.halves);
             }
             Pending::Pull(pull) => self.pull_unanswered(&pull),
-            Pending::Direct(delivery) => self.not_consumed_directly(*delivery),
+            Pending::Direct(delivery) => self.not_consumed_directly(delivery),
             Pending::Pop(_) | Pending::Other => {}
         }
     }
@@ -217,6 +225,9 @@ impl Lifecycle {
             self.sink.totals.malformed += 1;
             return None;
         };
+        for producer in &heartbeat.producers {
+            self.tracing_group(peer.process, producer);
+        }
         for consumer in heartbeat.consumers {
             let key = (peer.process, self.sink.name(&consumer.group));
             self.groups.learn(&key, consumer, frame.end, &mut self.sink);
@@ -262,9 +273,8 @@ impl Lifecycle {
     /// A process ended, or runs another program.
     pub(crate) fn process_ended(&mut self, process: ProcessId) {
         self.servers.remove(&process);
+        self.pops.end(Some(process), &mut self.sink, self.groups.ends());
         self.groups.process_ended(process, &mut self.sink);
-        let failed = self.groups.failed();
-        self.pops.end(Some(process), &mut self.sink, failed);
     }
 
     /// When [`Lifecycle::handle_timeout`] has something to do.
@@ -276,14 +286,12 @@ impl Lifecycle {
     /// Lets time pass.
     pub(crate) fn handle_timeout(&mut self, now: Timestamp) {
         self.groups.handle_timeout(now, &mut self.sink);
-        let failed = self.groups.failed();
-        self.pops.handle_timeout(now, &mut self.sink, failed);
+        self.pops.handle_timeout(now, &mut self.sink, self.groups.ends());
     }
 
     /// Ends all deliveries.
     pub(crate) fn finish(&mut self) {
+        self.pops.end(None, &mut self.sink, self.groups.ends());
         self.groups.finish(&mut self.sink);
-        let failed = self.groups.failed();
-        self.pops.end(None, &mut self.sink, failed);
     }
 }

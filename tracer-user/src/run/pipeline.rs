@@ -86,7 +86,7 @@ impl Pipeline {
 
     fn of(config: &Config, seed: u64, processes: Who, anchor: Anchor) -> anyhow::Result<Pipeline> {
         let (timeout, ttl) = (config.correlate.timeout.0, config.process.ttl.0);
-        let engine = Engine::new(EngineConfig {
+        let mut engine = Engine::new(EngineConfig {
             correlate_timeout: timeout,
             process_ttl: ttl,
             derive_ids: config.trace.derive_ids,
@@ -96,6 +96,7 @@ impl Pipeline {
             seed,
             ..EngineConfig::default()
         });
+        engine.set_wall_offset(anchor.offset_ns());
         let messages = MessageFilter::new(&config.filter)?;
         Ok(Pipeline {
             engine,
@@ -156,6 +157,7 @@ impl Pipeline {
     /// Once a second: the clocks.
     pub(crate) fn tick(&mut self) {
         self.anchor = Anchor::read();
+        self.engine.set_wall_offset(self.anchor.offset_ns());
     }
 
     /// Now and then: processes that are gone.

@@ -28,6 +28,11 @@ pub const HALVES: usize = 16 * 1024;
 pub const CONVERSATIONS: usize = 16 * 1024;
 /// Failed deliveries that are remembered for the link from their retry, which comes within hours.
 pub const FAILED: usize = 64 * 1024;
+/// Calls of listeners that consumers' own traces told of, and whose delivery is not known to have ended, by message; and
+/// likewise calls that have not returned.
+pub const CALLS: usize = 32 * 1024;
+/// Deliveries that wait for the record of a consumer that traces.
+pub const TRACE_WAITING: usize = 64 * 1024;
 /// Distinct topic, group and client names that are shared; a name beyond it is copied each time.
 pub const NAMES: usize = 64 * 1024;
 /// Processes known to serve clients themselves.
@@ -38,5 +43,8 @@ pub const SERVERS: usize = 1024;
 pub const HOLD: Duration = Duration::from_secs(2);
 /// How long a popped message that has expired may still be acknowledged.
 pub const POP_GRACE: Duration = Duration::from_secs(30);
+/// How long a delivery of a consumer that traces waits for the record about it, after other evidence came. Clients send
+/// records 5 s late at most, and have 5 s for sending them.
+pub const TRACE_WAIT: Duration = Duration::from_secs(10);
 /// Least time between two sweeps of one group for deliveries whose time is up.
 pub const SWEEP: Duration = Duration::from_secs(1);

@@ -45,6 +45,8 @@ pub struct Totals {
     pub process_spans: u64,
     /// Spans of operations `commit`, `rollback` and `check`.
     pub transaction_spans: u64,
+    /// Process spans that end by a record of the consumer's own trace.
+    pub ended_by_client_trace: u64,
     /// Process spans that end by an offset commit.
     pub ended_by_commit: u64,
     /// Process spans that end by a send-back.
@@ -68,6 +70,10 @@ pub struct Totals {
     pub resyncs: u64,
     /// Frames, headers or bodies that were not what the protocol says.
     pub malformed: u64,
+    /// SubBefore and SubAfter records read.
+    pub trace_records: u64,
+    /// Bodies of clients' own trace that were not there, not whole, or compressed in a way that is not undone.
+    pub unread_traces: u64,
     /// Carried trace contexts that were not readable.
     pub malformed_contexts: u64,
     /// Ends of transactions whose half message is not known.

@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::{
     Sink,
     attributes::Attributes,
+    client_trace::{Call, Calls},
     message::Known,
     names::{Name, Prefix},
     trace::{Origin, Trace},
@@ -15,7 +16,7 @@ use super::{
 use crate::{
     engine::limits,
     exchange::Peer,
-    model::{Link, Operation, Span, SpanContext, SpanKind, Status, Timestamp, attribute::*},
+    model::{Link, Operation, ProcessId, Span, SpanContext, SpanKind, Status, Timestamp, attribute::*},
     wire::StoredMessage,
 };
 
@@ -32,6 +33,8 @@ pub(crate) struct Source {
     pub(crate) requested: Option<Arc<str>>,
     /// Whether the group is known to broadcast, or to share.
     pub(crate) broadcasting: Option<bool>,
+    /// The application asks for messages itself, so that nothing tells when it works on them.
+    pub(crate) polled: bool,
     /// When the last byte of the answer was read, or later where that byte was lost.
     pub(crate) delivered: Timestamp,
     /// When the messages were surely not with the application yet.
@@ -82,6 +85,32 @@ pub(crate) enum Evidence {
     },
     /// Nothing tells.
     None,
+}
+
+impl Evidence {
+    /// When the frame was written.
+    pub(crate) fn at(self) -> Option<Timestamp> {
+        match self {
+            Evidence::OffsetCommit(at) | Evidence::SendBack(at) => Some(at),
+            Evidence::Ack { at, .. } | Evidence::Nack { at, .. } | Evidence::Direct { at, .. } => Some(at),
+            Evidence::None => None,
+        }
+    }
+
+    /// Whether a call of the listener that failed is the last one with the message. A commit passes a message only when
+    /// it was processed, or sent back before.
+    pub(crate) fn is_last_call(self) -> bool {
+        !matches!(self, Evidence::OffsetCommit(_))
+    }
+
+    /// The name of the failure that it tells.
+    fn error(self) -> Option<&'static str> {
+        match self {
+            Evidence::SendBack(_) | Evidence::Nack { .. } => Some("FAILURE"),
+            Evidence::Direct { error, .. } => error,
+            Evidence::OffsetCommit(_) | Evidence::Ack { .. } | Evidence::None => None,
+        }
+    }
 }
 
 impl Delivery {
@@ -146,6 +175,27 @@ impl Delivery {
             || self.message.offset_message_id() == id
     }
 
+    /// The process that it was delivered to.
+    pub(crate) fn process(&self) -> ProcessId {
+        self.source.peer.process
+    }
+
+    /// What names it among the calls that the consumer traces; `None` where no record about it comes.
+    pub(crate) fn call_key(&self, calls: &Calls) -> Option<u128> {
+        let group = self.source.group.as_ref()?;
+        if self.source.polled || !calls.traces(self.process(), group) {
+            return None;
+        }
+        let known = Known::read(&self.message.properties);
+        if known.trace_off {
+            return None;
+        }
+        Some(match known.reported_key {
+            Some(id) => Calls::key(self.process(), group, id),
+            None => Calls::key(self.process(), group, &self.message.offset_message_id()),
+        })
+    }
+
     /// Notes that the message will be delivered again, for the link from that.
     pub(crate) fn failed(&self, failed: &mut Failed) {
         if let Some(group) = &self.source.group {
@@ -153,12 +203,20 @@ impl Delivery {
         }
     }
 
-    /// Makes the span.
-    pub(crate) fn finish(self, evidence: Evidence, sink: &mut Sink, failed: &mut Failed) {
-        let succeeded = matches!(
-            evidence,
-            Evidence::OffsetCommit(_) | Evidence::Ack { expired: false, .. } | Evidence::Direct { .. }
-        );
+    /// Makes the span. A traced call is the better evidence of the times.
+    pub(crate) fn finish(
+        self,
+        evidence: Evidence,
+        call: Option<Call>,
+        sink: &mut Sink,
+        failed: &mut Failed,
+    ) {
+        let error = evidence.error().or(call.as_ref().and_then(|call| call.error));
+        let succeeded = match evidence {
+            Evidence::OffsetCommit(_) | Evidence::Ack { expired: false, .. } => error.is_none(),
+            Evidence::Direct { .. } => true,
+            _ => false,
+        };
         if !succeeded {
             self.failed(failed);
         }
@@ -174,15 +232,26 @@ impl Delivery {
             previous,
             source,
         } = self;
-        let (end, name, total) = match evidence {
-            Evidence::OffsetCommit(at) => (at.max(start), "offset_commit", &mut sink.totals.ended_by_commit),
-            Evidence::SendBack(at) => (at.max(start), "send_back", &mut sink.totals.ended_by_send_back),
-            Evidence::Ack { at, .. } => (at.max(start), "ack", &mut sink.totals.ended_by_ack),
-            Evidence::Nack { at, .. } => (at.max(start), "nack", &mut sink.totals.ended_by_nack),
-            Evidence::Direct { at, .. } => (at.max(start), "direct", &mut sink.totals.ended_by_answer),
-            Evidence::None => (start, "none", &mut sink.totals.ended_by_nothing),
+        let totals = &mut sink.totals;
+        let (end, name, total) = match (evidence, &call) {
+            (_, Some(call)) => (call.end, "client_trace", &mut totals.ended_by_client_trace),
+            (Evidence::OffsetCommit(at), _) => (at, "offset_commit", &mut totals.ended_by_commit),
+            (Evidence::SendBack(at), _) => (at, "send_back", &mut totals.ended_by_send_back),
+            (Evidence::Ack { at, .. }, _) => (at, "ack", &mut totals.ended_by_ack),
+            (Evidence::Nack { at, .. }, _) => (at, "nack", &mut totals.ended_by_nack),
+            (Evidence::Direct { at, .. }, _) => (at, "direct", &mut totals.ended_by_answer),
+            (Evidence::None, _) => (start, "none", &mut totals.ended_by_nothing),
         };
         *total += 1;
+        let begin = call.as_ref().and_then(|call| call.begin);
+        // milliseconds are whole in a record, and nothing begins before it is delivered
+        let start = begin.map_or(start, |begin| begin.max(start));
+        let end = end.max(start);
+        let uncertainty = match (evidence, &call) {
+            (_, Some(call)) => Some(call.uncertainty_ns).filter(|ns| *ns > 0),
+            (Evidence::OffsetCommit(_), None) => Some(end.0.saturating_sub(unfinished.0)),
+            _ => None,
+        };
 
         let known = Known::read(&message.properties);
         let mut attributes = Attributes::new(Operation::Process);
@@ -205,23 +274,19 @@ impl Delivery {
         attributes.set(MESSAGING_ROCKETMQ_OFFSET_MESSAGE_ID, message.offset_message_id());
         attributes.set(MESSAGING_ROCKETMQ_RECONSUME_TIMES, message.reconsume_times);
         attributes.set(RMQTRACE_TRACE_ORIGIN, trace.origin.name());
-        attributes.set(RMQTRACE_PROCESS_START, "delivered");
+        let began = if begin.is_some() { "client_trace" } else { "delivered" };
+        attributes.set(RMQTRACE_PROCESS_START, began);
         attributes.set(RMQTRACE_PROCESS_EVIDENCE, name);
-        if let Evidence::OffsetCommit(_) = evidence {
-            let uncertainty = end.since(unfinished).as_secs_f64() * 1e3;
-            attributes.set(RMQTRACE_PROCESS_END_UNCERTAINTY_MS, uncertainty);
-        }
+        attributes.maybe(
+            RMQTRACE_PROCESS_END_UNCERTAINTY_MS,
+            uncertainty.map(|ns| ns as f64 / 1e6),
+        );
         if let Evidence::Ack { expired: true, .. } | Evidence::Nack { expired: true, .. } = evidence {
             attributes.set(RMQTRACE_PROCESS_EXPIRED, true);
         }
         if source.incomplete {
             attributes.set(RMQTRACE_INCOMPLETE, true);
         }
-        let error = match evidence {
-            Evidence::SendBack(_) | Evidence::Nack { .. } => Some("FAILURE"),
-            Evidence::Direct { error, .. } => error,
-            Evidence::OffsetCommit(_) | Evidence::Ack { .. } | Evidence::None => None,
-        };
         attributes.maybe(ERROR_TYPE, error);
         let status = if error.is_some() {
             Status::Error("".into())

@@ -38,21 +38,19 @@ impl Lifecycle {
             namespace: None,
             requested: None,
             broadcasting,
+            // it calls the listener without tracing it
+            polled: true,
             delivered: frame.end,
             unfinished: frame.end,
             incomplete: frame.incomplete,
         };
-        let failed = self.groups.failed();
-        Some(Box::new(Delivery::new(
-            message,
-            &Arc::new(source),
-            &mut self.sink,
-            failed,
-        )))
+        let failed = &mut self.groups.ends().failed;
+        let delivery = Delivery::new(message, &Arc::new(source), &mut self.sink, failed);
+        Some(Box::new(delivery))
     }
 
     /// Takes in the client's answer. A client that refuses has processed nothing.
-    pub(super) fn consumed_directly(&mut self, delivery: Delivery, answer: &Frame) {
+    pub(super) fn consumed_directly(&mut self, delivery: Box<Delivery>, answer: &Frame) {
         if answer.header.response_code() != ResponseCode::SUCCESS {
             return;
         }
@@ -64,13 +62,13 @@ impl Lifecycle {
             },
             None => Evidence::None,
         };
-        delivery.finish(evidence, &mut self.sink, self.groups.failed());
+        self.groups.ends().end(delivery, evidence, &mut self.sink);
     }
 
     /// Gives up waiting for the client's answer.
-    pub(super) fn not_consumed_directly(&mut self, delivery: Delivery) {
+    pub(super) fn not_consumed_directly(&mut self, delivery: Box<Delivery>) {
         self.sink.totals.messages_delivered += 1;
-        delivery.finish(Evidence::None, &mut self.sink, self.groups.failed());
+        self.groups.ends().end(delivery, Evidence::None, &mut self.sink);
     }
 }
 

@@ -9,7 +9,8 @@ use std::{
 };
 
 use super::{
-    delivery::{Delivery, Evidence, Failed},
+    delivery::{Delivery, Evidence},
+    ends::Ends,
     queue::{Commit, Queue},
     sink::Sink,
 };
@@ -45,6 +46,8 @@ pub(crate) struct QueueKey {
 pub(crate) struct Group {
     /// From the heartbeat, or from what only a sharing group does.
     pub(crate) broadcasting: Option<bool>,
+    /// The application pulls for itself.
+    pub(crate) polled: bool,
     /// Tags by topic, where a heartbeat named some.
     tags: BTreeMap<String, Vec<String>>,
     queues: BTreeMap<QueueKey, Queue>,
@@ -56,6 +59,7 @@ impl Group {
     /// Takes in a heartbeat. A light one leaves subscriptions out; what was known stays.
     fn learn(&mut self, consumer: Consumer) {
         self.broadcasting = Some(consumer.broadcasting);
+        self.polled = consumer.consume_type == "CONSUME_ACTIVELY";
         for subscription in consumer.subscriptions {
             if self.tags.len() < limits::SUBSCRIPTIONS || self.tags.contains_key(&subscription.topic) {
                 self.tags.insert(subscription.topic, subscription.tags);
@@ -99,7 +103,7 @@ pub(crate) struct Groups {
     queues: usize,
     /// Open deliveries over all queues.
     deliveries: usize,
-    failed: Failed,
+    ends: Ends,
 }
 
 impl Groups {
@@ -109,7 +113,7 @@ impl Groups {
             timers: Timers::new(),
             queues: 0,
             deliveries: 0,
-            failed: Failed::new(),
+            ends: Ends::new(),
         }
     }
 
@@ -142,7 +146,10 @@ impl Groups {
         self.group(key, now, sink).learn(consumer);
         if broadcasting {
             // what was delivered before this was known
-            self.end_all(key, |_| true, sink);
+            let open: Vec<_> = self.take_all(key, |_| true);
+            for delivery in open {
+                self.ends.end_untold(delivery, sink);
+            }
         }
     }
 
@@ -188,7 +195,7 @@ impl Groups {
         let superseded = self.queue(key, queue, peer, now, sink).pulled(offset);
         for delivery in superseded.into_values() {
             self.deliveries -= 1;
-            delivery.finish(Evidence::None, sink, &mut self.failed);
+            self.ends.end(delivery, Evidence::None, sink);
         }
     }
 
@@ -223,10 +230,10 @@ impl Groups {
     pub(crate) fn deliver(&mut self, key: &GroupKey, queue: &QueueKey, delivery: Delivery, sink: &mut Sink) {
         let expires = delivery.start.plus(sink.config.process_ttl);
         let Some(group) = self.groups.get_mut(key) else {
-            return delivery.finish(Evidence::None, sink, &mut self.failed);
+            return self.ends.end(Box::new(delivery), Evidence::None, sink);
         };
         let Some(queue) = group.queues.get_mut(queue) else {
-            return delivery.finish(Evidence::None, sink, &mut self.failed);
+            return self.ends.end(Box::new(delivery), Evidence::None, sink);
         };
         let replaced = queue.delivered(Box::new(delivery));
         self.deliveries += 1;
@@ -239,18 +246,18 @@ impl Groups {
         self.timers.arm(key, &mut group.armed, Some(expires));
         for delivery in replaced.into_iter().chain(evicted) {
             self.deliveries -= 1;
-            delivery.finish(Evidence::None, sink, &mut self.failed);
+            self.ends.end(delivery, Evidence::None, sink);
         }
     }
 
-    /// A delivered message whose end nothing will tell.
-    pub(crate) fn end_at_once(&mut self, delivery: Delivery, sink: &mut Sink) {
-        delivery.finish(Evidence::None, sink, &mut self.failed);
+    /// A delivered message whose end no commit will tell.
+    pub(crate) fn end_untold(&mut self, delivery: Delivery, sink: &mut Sink) {
+        self.ends.end_untold(Box::new(delivery), sink);
     }
 
-    /// Memory of failed deliveries, for the links of their retries.
-    pub(crate) fn failed(&mut self) -> &mut Failed {
-        &mut self.failed
+    /// How deliveries end.
+    pub(crate) fn ends(&mut self) -> &mut Ends {
+        &mut self.ends
     }
 
     /// Takes in a committed offset.
@@ -275,7 +282,7 @@ impl Groups {
         sink.totals.offset_resets += u64::from(progress.reset);
         for delivery in progress.finished.into_values() {
             self.deliveries -= 1;
-            delivery.finish(Evidence::OffsetCommit(commit.end), sink, &mut self.failed);
+            self.ends.end(delivery, Evidence::OffsetCommit(commit.end), sink);
         }
     }
 
@@ -293,7 +300,7 @@ impl Groups {
         let found = group.queues.values_mut().find_map(|queue| queue.take(&fits));
         if let Some(delivery) = found {
             self.deliveries -= 1;
-            delivery.finish(Evidence::SendBack(end), sink, &mut self.failed);
+            self.ends.end(delivery, Evidence::SendBack(end), sink);
         }
     }
 
@@ -324,6 +331,7 @@ impl Groups {
         for key in keys.collect::<Vec<_>>() {
             self.remove(&key, sink);
         }
+        self.ends.end_all(Some(process), sink);
     }
 
     /// Ends everything.
@@ -331,15 +339,17 @@ impl Groups {
         while let Some(key) = self.groups.keys().next().cloned() {
             self.remove(&key, sink);
         }
+        self.ends.end_all(None, sink);
     }
 
     /// When [`Groups::handle_timeout`] has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.timers.next()
+        self.timers.next().into_iter().chain(self.ends.poll_timeout()).min()
     }
 
     /// Ends deliveries whose time is up.
     pub(crate) fn handle_timeout(&mut self, now: Timestamp, sink: &mut Sink) {
+        self.ends.handle_timeout(now, sink);
         let ttl = sink.config.process_ttl;
         while let Some(key) = self.timers.pop(now) {
             let Some(group) = self.groups.get_mut(&key) else {
@@ -359,22 +369,27 @@ impl Groups {
             self.timers.arm(&key, &mut group.armed, next);
             for delivery in ended {
                 self.deliveries -= 1;
-                delivery.finish(Evidence::None, sink, &mut self.failed);
+                self.ends.end(delivery, Evidence::None, sink);
             }
         }
     }
 
     /// Ends the deliveries of the queues that `which` names.
     fn end_all(&mut self, key: &GroupKey, which: impl Fn(&QueueKey) -> bool, sink: &mut Sink) {
-        let Some(group) = self.groups.get_mut(key) else {
-            return;
-        };
-        for (_, queue) in group.queues.iter_mut().filter(|(key, _)| which(key)) {
-            for delivery in queue.take_all(|_| true) {
-                self.deliveries -= 1;
-                delivery.finish(Evidence::None, sink, &mut self.failed);
-            }
+        for delivery in self.take_all(key, which) {
+            self.ends.end(delivery, Evidence::None, sink);
         }
+    }
+
+    /// Takes out the deliveries of the queues that `which` names.
+    fn take_all(&mut self, key: &GroupKey, which: impl Fn(&QueueKey) -> bool) -> Vec<Box<Delivery>> {
+        let Some(group) = self.groups.get_mut(key) else {
+            return Vec::new();
+        };
+        let queues = group.queues.iter_mut().filter(|(key, _)| which(key));
+        let taken: Vec<_> = queues.flat_map(|(_, queue)| queue.take_all(|_| true)).collect();
+        self.deliveries -= taken.len();
+        taken
     }
 
     /// Forgets a group.

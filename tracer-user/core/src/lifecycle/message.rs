@@ -27,6 +27,8 @@ pub(crate) struct Known<'a> {
     /// TIMER_DELAY_MS, TIMER_DELAY_SEC: relative.
     delay_ms: Option<&'a str>,
     delay_seconds: Option<&'a str>,
+    /// TRACE_ON is `false`: the broker asks clients not to trace it.
+    pub(crate) trace_off: bool,
     half: bool,
     priority: bool,
     lite: bool,
@@ -55,6 +57,10 @@ impl<'a> Known<'a> {
                 "TIMER_DELAY_SEC" => &mut known.delay_seconds,
                 "TRAN_MSG" => {
                     known.half = value.eq_ignore_ascii_case("true");
+                    continue;
+                }
+                "TRACE_ON" => {
+                    known.trace_off = value == "false";
                     continue;
                 }
                 "_SYS_MSG_PRIORITY_" => {

@@ -12,7 +12,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     Lifecycle, Sink,
-    delivery::{Delivery, Evidence, Failed, Source},
+    delivery::{Delivery, Evidence, Source},
+    ends::Ends,
     names::{Name, is_internal, own_namespace},
 };
 use crate::{
@@ -82,20 +83,20 @@ impl Pops {
     fn deliver(
         &mut self,
         key: PopKey,
-        delivery: Delivery,
+        delivery: Box<Delivery>,
         expires: Timestamp,
         sink: &mut Sink,
-        failed: &mut Failed,
+        ends: &mut Ends,
     ) {
         if self.open.len() >= limits::POPPED
             && let Some(next) = self.timers.pop(Timestamp(u64::MAX))
             && let Some(popped) = self.open.remove(&next)
         {
             sink.totals.evicted_deliveries += 1;
-            popped.delivery.finish(Evidence::None, sink, failed);
+            ends.end(popped.delivery, Evidence::None, sink);
         }
         let mut popped = Popped {
-            delivery: Box::new(delivery),
+            delivery,
             expires,
             armed: None,
         };
@@ -103,7 +104,7 @@ impl Pops {
         self.timers.arm(&key, &mut popped.armed, Some(expires));
         self.open.insert(key, popped);
         if let Some(replaced) = replaced {
-            replaced.delivery.finish(Evidence::None, sink, failed);
+            ends.end(replaced.delivery, Evidence::None, sink);
         }
     }
 
@@ -113,7 +114,7 @@ impl Pops {
         Some(popped)
     }
 
-    fn settle(&mut self, mut key: PopKey, how: Settled, at: Timestamp, sink: &mut Sink, failed: &mut Failed) {
+    fn settle(&mut self, mut key: PopKey, how: Settled, at: Timestamp, sink: &mut Sink, ends: &mut Ends) {
         let found = self.take(&key).or_else(|| {
             key.broker = "".into();
             self.take(&key)
@@ -124,14 +125,14 @@ impl Pops {
             Settled::Ack => Evidence::Ack { at, expired },
             Settled::Nack => Evidence::Nack { at, expired },
         };
-        popped.delivery.finish(evidence, sink, failed);
+        ends.end(popped.delivery, evidence, sink);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
         self.timers.next()
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Timestamp, sink: &mut Sink, failed: &mut Failed) {
+    pub(super) fn handle_timeout(&mut self, now: Timestamp, sink: &mut Sink, ends: &mut Ends) {
         while let Some(key) = self.timers.pop(now) {
             let Some(popped) = self.open.get_mut(&key) else {
                 continue;
@@ -140,20 +141,20 @@ impl Pops {
             let given_up = popped.expires.plus(limits::POP_GRACE);
             if given_up > now {
                 // from here on it is delivered again
-                popped.delivery.failed(failed);
+                popped.delivery.failed(&mut ends.failed);
                 self.timers.arm(&key, &mut popped.armed, Some(given_up));
             } else if let Some(popped) = self.open.remove(&key) {
-                popped.delivery.finish(Evidence::None, sink, failed);
+                ends.end(popped.delivery, Evidence::None, sink);
             }
         }
     }
 
     /// Ends what is open, of one process or of all.
-    pub(super) fn end(&mut self, process: Option<ProcessId>, sink: &mut Sink, failed: &mut Failed) {
+    pub(super) fn end(&mut self, process: Option<ProcessId>, sink: &mut Sink, ends: &mut Ends) {
         let ended = |key: &PopKey, _: &mut Popped| process.is_none_or(|process| key.process == process);
         for (key, mut popped) in self.open.extract_if(.., ended) {
             self.timers.disarm(&key, &mut popped.armed);
-            popped.delivery.finish(Evidence::None, sink, failed);
+            ends.end(popped.delivery, Evidence::None, sink);
         }
     }
 }
@@ -194,6 +195,7 @@ impl Lifecycle {
             namespace: pop.namespace.clone(),
             requested: Some(pop.topic.clone()),
             broadcasting: Some(false),
+            polled: false,
             delivered: answer.end,
             unfinished: answer.end,
             incomplete: answer.incomplete,
@@ -207,14 +209,14 @@ impl Lifecycle {
                 continue;
             }
             let found = self.pop_key(&pop, &message, pop_time, invisible);
-            let failed = self.groups.failed();
-            let delivery = Delivery::new(message, &source, &mut self.sink, failed);
+            let ends = self.groups.ends();
+            let delivery = Box::new(Delivery::new(message, &source, &mut self.sink, &mut ends.failed));
             match found {
                 Some((key, invisible)) => {
                     let expires = answer.end.plus(invisible);
-                    self.pops.deliver(key, delivery, expires, &mut self.sink, failed);
+                    self.pops.deliver(key, delivery, expires, &mut self.sink, ends);
                 }
-                None => delivery.finish(Evidence::None, &mut self.sink, failed),
+                None => ends.end(delivery, Evidence::None, &mut self.sink),
             }
         }
     }
@@ -314,7 +316,6 @@ impl Lifecycle {
     }
 
     fn settle(&mut self, key: PopKey, how: Settled, at: Timestamp) {
-        let failed = self.groups.failed();
-        self.pops.settle(key, how, at, &mut self.sink, failed);
+        self.pops.settle(key, how, at, &mut self.sink, self.groups.ends());
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     exchange::Peer,
-    wire::{Body, Frame, Header, Properties, ResponseCode},
+    wire::{Body, Frame, Header, Properties, RequestCode, ResponseCode},
 };
 
 /// Bit of a pull's `sysFlag`: `commitOffset` counts (§2.3).
@@ -27,6 +27,8 @@ pub(crate) struct Pull {
     queue: QueueKey,
     /// Namespace in a field of its own.
     namespace: Option<Arc<str>>,
+    /// Of an application that pulls for itself (§2.3).
+    lite: bool,
 }
 
 impl Lifecycle {
@@ -62,6 +64,7 @@ impl Lifecycle {
             group,
             queue,
             namespace: own_namespace(header).map(|namespace| self.sink.name(&namespace)),
+            lite: header.request_code() == RequestCode::LITE_PULL_MESSAGE,
         })
     }
 
@@ -96,6 +99,7 @@ impl Lifecycle {
             group,
             queue,
             namespace,
+            lite: next.request_code() == RequestCode::LITE_PULL_MESSAGE,
         };
         self.pull_answered(pull, answer);
     }
@@ -108,6 +112,7 @@ impl Lifecycle {
             group: key,
             queue,
             namespace,
+            lite,
         } = pull;
         let broadcasting = self.groups.known(&key).and_then(|group| group.broadcasting);
         if let Some(queue) = self.groups.known_queue(&key, &queue) {
@@ -140,6 +145,7 @@ impl Lifecycle {
             namespace,
             requested: None,
             broadcasting,
+            polled: lite || self.groups.known(&key).is_some_and(|group| group.polled),
             delivered: answer.end,
             unfinished: if answer.incomplete {
                 answer.start
@@ -156,9 +162,10 @@ impl Lifecycle {
                 self.sink.totals.messages_filtered += 1;
                 continue;
             }
-            let delivery = Delivery::new(message, &source, &mut self.sink, self.groups.failed());
+            let failed = &mut self.groups.ends().failed;
+            let delivery = Delivery::new(message, &source, &mut self.sink, failed);
             if broadcasting == Some(true) {
-                self.groups.end_at_once(delivery, &mut self.sink);
+                self.groups.end_untold(delivery, &mut self.sink);
             } else {
                 self.groups.deliver(&key, &queue, delivery, &mut self.sink);
             }
@@ -187,6 +194,7 @@ impl Lifecycle {
             namespace: None,
             requested: None,
             broadcasting: None,
+            polled: true,
             delivered: answer.end,
             unfinished: answer.end,
             incomplete: true,
@@ -196,8 +204,9 @@ impl Lifecycle {
                 continue;
             }
             self.sink.totals.messages_delivered += 1;
-            let delivery = Delivery::new(message, &source, &mut self.sink, self.groups.failed());
-            self.groups.end_at_once(delivery, &mut self.sink);
+            let failed = &mut self.groups.ends().failed;
+            let delivery = Delivery::new(message, &source, &mut self.sink, failed);
+            self.groups.end_untold(delivery, &mut self.sink);
         }
     }
 

@@ -70,8 +70,16 @@ pub(super) fn topic(header: &Header) -> Option<Cow<'_, str>> {
     TOPIC.text(header)
 }
 
-/// Group prefix of the producers that carry clients' own message traces (§8.1), to a topic of any name.
-const TRACE_PRODUCER: &str = "_INNER_TRACE_PRODUCER";
+/// Who sends it.
+pub(super) fn group(header: &Header) -> Option<Cow<'_, str>> {
+    PRODUCER_GROUP.text(header)
+}
+
+/// `sysFlag` of the message.
+pub(super) fn sys_flag(header: &Header) -> i32 {
+    let flag = SYS_FLAG.int(header).and_then(|flag| flag.try_into().ok());
+    flag.unwrap_or(0)
+}
 
 /// A send request that waits for its answer.
 #[derive(Debug)]
@@ -166,7 +174,7 @@ impl Attempt {
             return None;
         };
         let name = Name::parse(&topic);
-        if name.prefix != Prefix::None || is_internal(name.bare) || group.starts_with(TRACE_PRODUCER) {
+        if name.prefix != Prefix::None || is_internal(name.bare) {
             return None;
         }
         let messages = match &frame.body {

@@ -19,6 +19,8 @@ pub(crate) struct Sink {
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) ids: Generator,
     pub(crate) conversations: Conversations,
+    /// Wall-clock time minus the records' time, nanoseconds; unknown until it is told.
+    pub(crate) wall_offset_ns: Option<i64>,
     names: Names,
 }
 
@@ -31,6 +33,7 @@ impl Sink {
             outputs: VecDeque::new(),
             ids,
             conversations: Conversations::new(),
+            wall_offset_ns: None,
             names: Names::default(),
         }
     }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::{MAX_RAW_BODY, records::Records};
 use crate::wire::{
     BatchMessage, Body, Header, RequestCode, StoredMessage,
+    client_trace::GROUP_PREFIX,
     message::{MIN_STORED, starts_stored},
 };
 
@@ -49,10 +50,10 @@ impl Reader {
                 _ => Reader::Batch(Records::new(length)),
             },
             RequestCode::SEND_MESSAGE | RequestCode::SEND_REPLY_MESSAGE => {
-                Reader::send(header, "batch", length)
+                Reader::send(header, "batch", "producerGroup", length)
             }
             RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_REPLY_MESSAGE_V2 => {
-                Reader::send(header, "m", length)
+                Reader::send(header, "m", "a", length)
             }
             // the body is a user's
             RequestCode::PUSH_REPLY_MESSAGE_TO_CLIENT => Reader::Skip,
@@ -63,10 +64,12 @@ impl Reader {
         }
     }
 
-    /// A send is a batch by its flag, not by its code (§2.2).
-    fn send(header: &Header, flag: &str, length: u32) -> Reader {
+    /// A send is a batch by its flag, not by its code (§2.2). The one body that is read is that of clients' own
+    /// message trace.
+    fn send(header: &Header, flag: &str, group: &str, length: u32) -> Reader {
         match header.bool(flag) {
             Some(true) => Reader::Batch(Records::new(length)),
+            _ if header.field(group).is_some_and(|group| group.starts_with(GROUP_PREFIX)) => Reader::raw(length),
             _ => Reader::Skip,
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Section numbers (`§1.3`) are those of docs/protocol.md.
 
+pub mod client_trace;
 pub mod code;
 pub mod frame;
 pub mod header;
