@@ -16,6 +16,7 @@ use crate::{
     counters::count,
     emit,
     follow::{Follow, WINDOW, Withheld, place},
+    group::{SEARCH_BYTES, Search},
     scratch::{self, Slot},
     socket::Way,
     source::{Source, Vector, read_pair},
@@ -44,6 +45,8 @@ pub(crate) struct Cursor {
     skipped: u64,
     /// Bytes that were held before the operation: the segment is kernel memory.
     held: u64,
+    /// Where in the record the header of the present frame starts, plus 1; 0: not in this record, or not from its start.
+    head: u64,
 }
 
 /// Copies an operation of `length` bytes at `source`. `header` is what its records start with; its offset is that of
@@ -87,6 +90,7 @@ pub(crate) fn copy(way: &mut Way, source: Source, length: u64, header: &Header) 
         filled: 0,
         skipped: 0,
         held,
+        head: 0,
     };
     if COPY_BODIES.load() != 0 {
         slot.follow = Follow::everything();
@@ -103,6 +107,10 @@ pub(crate) fn copy(way: &mut Way, source: Source, length: u64, header: &Header) 
     }
     // SAFETY: `step` has the signature that the helper calls; the context outlives the loop.
     unsafe { bpf_loop(CALL_STEPS, step as *mut c_void, (&raw mut index).cast(), 0) };
+    if slot.follow.is_behind_header_of_send() && slot.cursor.head != 0 {
+        // the body comes with another operation, when the header is gone
+        search(slot, &mut index);
+    }
     let stopped = slot.cursor.left != 0;
     if slot.cursor.filled != 0 || slot.cursor.skipped != 0 {
         flush(slot);
@@ -141,12 +149,14 @@ fn flush(slot: &mut Slot) {
     slot.header.offset += stands_for;
     slot.cursor.filled = 0;
     slot.cursor.skipped = 0;
+    slot.cursor.head = 0;
 }
 
 /// One piece. Returns 1 to stop.
 unsafe extern "C" fn step(_turn: u32, context: *mut c_void) -> i64 {
     // SAFETY: the context is the slot's index on the stack of `copy`.
-    let Some(slot) = scratch::slot(unsafe { *context.cast::<u32>() }) else {
+    let index = unsafe { &mut *context.cast::<u32>() };
+    let Some(slot) = scratch::slot(*index) else {
         return 1;
     };
     if slot.cursor.left == 0 {
@@ -169,7 +179,7 @@ unsafe extern "C" fn step(_turn: u32, context: *mut c_void) -> i64 {
     if slot.follow.copy != 0 {
         copy_piece(slot)
     } else {
-        look(slot)
+        look(slot, index)
     }
 }
 
@@ -207,7 +217,7 @@ fn copy_piece(slot: &mut Slot) -> i64 {
 
 /// Bytes that the next decision needs, and the decision.
 #[inline(always)]
-fn look(slot: &mut Slot) -> i64 {
+fn look(slot: &mut Slot, index: &mut u32) -> i64 {
     let missing = slot.follow.need.saturating_sub(slot.follow.have);
     if missing != 0 {
         let n = least(slot.cursor.segment, u64::from(missing));
@@ -222,6 +232,17 @@ fn look(slot: &mut Slot) -> i64 {
         }
     }
     let withheld = slot.follow.have;
+    if slot.follow.is_at_code() {
+        let have = u64::from(withheld);
+        slot.cursor.head = if slot.cursor.filled >= have {
+            slot.cursor.filled - have + 1
+        } else {
+            0
+        };
+    }
+    if slot.cursor.head != 0 && slot.follow.may_be_trace(&slot.window) {
+        search(slot, index);
+    }
     match slot.follow.decide(&slot.window) {
         Withheld::None => {}
         Withheld::Skip => slot.cursor.skipped += u64::from(withheld),
@@ -237,6 +258,56 @@ fn look(slot: &mut Slot) -> i64 {
         }
     }
     if slot.follow.place == place::KNOWN { 0 } else { 1 }
+}
+
+/// Looks into the header in the record for what its body is.
+#[inline(always)]
+fn search(slot: &mut Slot, index: &mut u32) {
+    slot.search = Search::START;
+    slot.searched = slot.cursor.head - 1;
+    slot.search_end = least(slot.cursor.filled, slot.searched + SEARCH_BYTES);
+    slot.follow.set_trace(false);
+    // SAFETY: `search_step` has the signature that the helper calls; the context outlives the loop.
+    unsafe {
+        bpf_loop(
+            (SEARCH_BYTES / SEARCH_STEP) as u32,
+            search_step as *mut c_void,
+            core::ptr::from_mut(index).cast(),
+            0,
+        )
+    };
+}
+
+/// Bytes of a turn of the search. What is behind the header is of an earlier record: an end that comes late is harmless,
+/// since the name is looked for behind the name of its field.
+const SEARCH_STEP: u64 = 8;
+
+/// The next bytes of a header. Returns 1 to stop.
+unsafe extern "C" fn search_step(_turn: u32, context: *mut c_void) -> i64 {
+    // SAFETY: the context is the slot's index on the stack of `copy`.
+    let Some(slot) = scratch::slot(unsafe { *context.cast::<u32>() }) else {
+        return 1;
+    };
+    let at = slot.searched;
+    // VERIFIER: the bound must be visible right before the access.
+    if at >= slot.search_end || at >= CHUNK as u64 {
+        return 1;
+    }
+    let mut search = slot.search;
+    let mut i = 0;
+    while i < SEARCH_STEP {
+        let Some(byte) = slot.data.get((at + i) as usize) else {
+            return 1;
+        };
+        if search.push(*byte) {
+            slot.follow.set_trace(true);
+            return 1;
+        }
+        i += 1;
+    }
+    slot.search = search;
+    slot.searched = at + SEARCH_STEP;
+    0
 }
 
 /// Reads `n` bytes at the cursor: behind the record's bytes (`copies`), into the window (`looks`), or both.

@@ -7,7 +7,7 @@
 //! HEAD 8 bytes → CODE 20 bytes of the header → HEADER the rest of it → PEEK 12 bytes of the body
 //!   → a stored message (§4.1): RECORD, fixed part; skip its body; TAIL, topic and properties; next RECORD
 //!   → a batch record (§4.5): BATCH, fixed part; skip its body; TAIL, properties; next BATCH
-//!   → the body of a send: skip it
+//!   → the body of a send: skip it, unless it is a client's own message trace (see [`crate::group`])
 //!   → protocol data (heartbeat, offsets, …): copy up to a limit, skip the rest
 //! ```
 //!
@@ -61,6 +61,8 @@ mod body {
     pub(super) const MESSAGE: u8 = 0;
     /// The protocol's: copied.
     pub(super) const PROTOCOL: u8 = 1;
+    /// As `MESSAGE`, unless the header names the group that carries clients' own trace.
+    pub(super) const SEND: u8 = 2;
 }
 
 /// The place in the stream. All zero: at the end of a frame, so before the next one.
@@ -126,6 +128,38 @@ impl Follow {
     #[inline(always)]
     pub(crate) fn withholds(&self) -> bool {
         self.state == state::PEEK
+    }
+
+    /// The code is what is looked at: the header starts with the window.
+    #[inline(always)]
+    pub(crate) fn is_at_code(&self) -> bool {
+        self.state == state::CODE
+    }
+
+    /// A send's header has passed, and it is not known yet whether its body is a client's trace.
+    #[inline(always)]
+    pub(crate) fn is_behind_header_of_send(&self) -> bool {
+        self.body == body::SEND && self.copy == 0 && (self.state == state::HEADER || self.state == state::PEEK)
+    }
+
+    /// The start of a body is in the window, and it may be a client's trace: a record, or zlib. Whether it is the header
+    /// tells.
+    #[inline(always)]
+    pub(crate) fn may_be_trace(&self, w: &[u8; 2 * WINDOW]) -> bool {
+        self.body == body::SEND && self.state == state::PEEK && {
+            let start = u32::from_be_bytes([w[0], w[1], w[2], w[3]]);
+            w[0] == 0x78
+                || matches!(
+                    &start.to_be_bytes(),
+                    b"Pub\x01" | b"SubB" | b"SubA" | b"EndT" | b"Reca"
+                )
+        }
+    }
+
+    /// What the header told about a send's body.
+    #[inline(always)]
+    pub(crate) fn set_trace(&mut self, trace: bool) {
+        self.body = if trace { body::PROTOCOL } else { body::MESSAGE };
     }
 
     /// `n` bytes of the stream have been dealt with.
@@ -232,8 +266,10 @@ impl Follow {
             self.from_client = 1;
         }
         self.body = match code {
-            // SEND_MESSAGE, _V2, SEND_BATCH, SEND_REPLY, _V2, PUSH_REPLY_TO_CLIENT; not known
-            10 | 310 | 320 | 324 | 325 | 326 | u32::MAX => body::MESSAGE,
+            // SEND_MESSAGE, _V2
+            10 | 310 => body::SEND,
+            // SEND_BATCH, SEND_REPLY, _V2, PUSH_REPLY_TO_CLIENT; not known
+            320 | 324 | 325 | 326 | u32::MAX => body::MESSAGE,
             _ => body::PROTOCOL,
         };
         self.go(state::HEADER, self.tail, 0);

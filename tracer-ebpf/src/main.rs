@@ -22,6 +22,7 @@ mod counters;
 mod emit;
 mod filter;
 mod follow;
+mod group;
 mod hooks;
 mod judge;
 mod kernel;

@@ -9,6 +9,7 @@ use tracer_abi::{CHUNK, Header, SLOTS_PER_CPU};
 use crate::{
     copy::Cursor,
     follow::{Follow, WINDOW},
+    group::Search,
     source::Vector,
 };
 
@@ -25,6 +26,10 @@ pub(crate) struct Slot {
     pub(crate) after_held: Vector,
     /// The stream's place, while the operation is copied.
     pub(crate) follow: Follow,
+    /// Search for the group of a client's own trace: the bytes of `data` from `searched` to `search_end`.
+    pub(crate) search: Search,
+    pub(crate) searched: u64,
+    pub(crate) search_end: u64,
     /// Bytes that the next decision is made by; twice what is used, as `data`.
     pub(crate) window: [u8; 2 * WINDOW],
     /// The record that is being put together; `data` must follow it directly.

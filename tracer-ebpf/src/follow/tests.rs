@@ -1,6 +1,7 @@
 //! Follows streams whose every byte is known to be wanted or not, cut at any place.
 
 use super::{Follow, WINDOW, Withheld, place};
+use crate::group::Search;
 
 /// What a stream should leave: each byte, and whether it is copied.
 #[derive(Default)]
@@ -88,6 +89,12 @@ fn run(bytes: &[u8], sizes: &[usize]) -> Vec<bool> {
     while at < bytes.len() {
         let end = (at + sizes[turn % sizes.len()]).min(bytes.len());
         turn += 1;
+        // where a header starts in this piece
+        let (piece, mut head) = (at, None);
+        let search = |follow: &mut Follow, header: &[u8]| {
+            let mut search = Search::START;
+            follow.set_trace(header.iter().any(|byte| search.push(*byte)));
+        };
         while at < end && follow.place == place::KNOWN {
             let room = (end - at) as u32;
             let n = if follow.skip != 0 {
@@ -113,6 +120,12 @@ fn run(bytes: &[u8], sizes: &[usize]) -> Vec<bool> {
             follow.consumed(n);
             if follow.skip == 0 && follow.copy == 0 && follow.have == follow.need {
                 let withheld = follow.have as usize;
+                if follow.is_at_code() {
+                    head = (at - withheld).checked_sub(piece).map(|from| piece + from);
+                }
+                if let Some(head) = head.filter(|_| follow.may_be_trace(&window)) {
+                    search(&mut follow, &bytes[head..at]);
+                }
                 if follow.decide(&window) == Withheld::Copy {
                     copied[at - withheld..at].fill(true);
                 }
@@ -120,6 +133,9 @@ fn run(bytes: &[u8], sizes: &[usize]) -> Vec<bool> {
         }
         if follow.place == place::LOST {
             return copied;
+        }
+        if let Some(head) = head.filter(|_| follow.is_behind_header_of_send()) {
+            search(&mut follow, &bytes[head..at]);
         }
     }
     copied
@@ -166,6 +182,57 @@ fn any_cut_gives_the_same() {
         assert_eq!(run(&stream.bytes, &[size]), stream.wanted, "pieces of {size}");
     }
     assert_eq!(run(&stream.bytes, &[4, 4, 100, 1, 13, 57]), stream.wanted);
+}
+
+/// A header of a send by this group.
+fn send_of(group: &str) -> Vec<u8> {
+    format!(r#"{{"code":310,"extFields":{{"a":"{group}","b":"T"}},"flag":0,"opaque":1}}"#).into_bytes()
+}
+
+const TRACE_GROUP: &str = "_INNER_TRACE_PRODUCER-cg-CONSUME-1";
+
+#[test]
+fn a_clients_own_trace_goes() {
+    for start in [&b"SubBefore\x011"[..], b"SubAfter\x01RRRR", b"Pub\x0117582", b"\x78\x9crest"] {
+        let mut trace = Stream::default();
+        trace.add(start, true).add(&[0xee; 100], true);
+        let mut other = Stream::default();
+        other.add(start, false).add(&[0xee; 100], false);
+        let mut stream = Stream::default();
+        stream
+            .frame(&send_of(TRACE_GROUP), &trace)
+            .frame(&send_of("orders-group"), &other)
+            .frame(&send_of(TRACE_GROUP), &trace)
+            .frame(&json(34), &body(30, true));
+        assert_eq!(run(&stream.bytes, &[usize::MAX / 2]), stream.wanted);
+        // length, header's length, header and body each for itself, as Go writes them
+        let parts: Vec<usize> = [TRACE_GROUP, "orders-group", TRACE_GROUP]
+            .iter()
+            .flat_map(|group| [4, 4, send_of(group).len(), trace.bytes.len()])
+            .collect();
+        assert_eq!(run(&stream.bytes, &parts), stream.wanted);
+    }
+}
+
+/// A header that is in pieces is not searched: then the trace stays, and never is another body taken for one.
+#[test]
+fn no_other_body_goes_however_it_is_cut() {
+    let mut trace = Stream::default();
+    trace.add(b"SubAfter\x01RRRR", true).add(&[0xee; 50], true);
+    let mut other = Stream::default();
+    other.add(b"SubAfter\x01RRRR", false).add(&[0xee; 50], false);
+    let mut stream = Stream::default();
+    stream
+        .frame(&send_of(TRACE_GROUP), &trace)
+        .frame(&send_of("orders-group"), &other)
+        .frame(&send_of(TRACE_GROUP), &trace);
+    for size in 1..stream.bytes.len() {
+        for sizes in [&[size][..], &[size, usize::MAX / 2], &[7, size]] {
+            let copied = run(&stream.bytes, sizes);
+            let beyond = copied.iter().zip(&stream.wanted).filter(|(copied, wanted)| **copied && !**wanted);
+            assert_eq!(beyond.count(), 0, "pieces of {sizes:?}");
+        }
+    }
 }
 
 #[test]
