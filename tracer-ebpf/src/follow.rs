@@ -139,7 +139,9 @@ impl Follow {
     /// A send's header has passed, and it is not known yet whether its body is a client's trace.
     #[inline(always)]
     pub(crate) fn is_behind_header_of_send(&self) -> bool {
-        self.body == body::SEND && self.copy == 0 && (self.state == state::HEADER || self.state == state::PEEK)
+        self.body == body::SEND
+            && self.copy == 0
+            && (self.state == state::HEADER || self.state == state::PEEK)
     }
 
     /// The start of a body is in the window, and it may be a client's trace: a record, or zlib. Whether it is the header

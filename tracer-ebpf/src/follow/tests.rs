@@ -193,7 +193,12 @@ const TRACE_GROUP: &str = "_INNER_TRACE_PRODUCER-cg-CONSUME-1";
 
 #[test]
 fn a_clients_own_trace_goes() {
-    for start in [&b"SubBefore\x011"[..], b"SubAfter\x01RRRR", b"Pub\x0117582", b"\x78\x9crest"] {
+    for start in [
+        &b"SubBefore\x011"[..],
+        b"SubAfter\x01RRRR",
+        b"Pub\x0117582",
+        b"\x78\x9crest",
+    ] {
         let mut trace = Stream::default();
         trace.add(start, true).add(&[0xee; 100], true);
         let mut other = Stream::default();
@@ -229,7 +234,10 @@ fn no_other_body_goes_however_it_is_cut() {
     for size in 1..stream.bytes.len() {
         for sizes in [&[size][..], &[size, usize::MAX / 2], &[7, size]] {
             let copied = run(&stream.bytes, sizes);
-            let beyond = copied.iter().zip(&stream.wanted).filter(|(copied, wanted)| **copied && !**wanted);
+            let beyond = copied
+                .iter()
+                .zip(&stream.wanted)
+                .filter(|(copied, wanted)| **copied && !**wanted);
             assert_eq!(beyond.count(), 0, "pieces of {sizes:?}");
         }
     }

@@ -15,12 +15,7 @@ use std::sync::Arc;
 use hashlink::LruCache;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{
-    Lifecycle, Sink,
-    delivery::Delivery,
-    names::Name,
-    send,
-};
+use super::{Lifecycle, Sink, delivery::Delivery, names::Name, send};
 use crate::{
     engine::limits,
     exchange::Peer,
@@ -110,7 +105,13 @@ impl Calls {
     }
 
     /// Takes in the end of a call. Returns the messages that it was about.
-    fn end(&mut self, process: ProcessId, record: &SubAfter<'_>, end: Option<Timestamp>, now: Timestamp) -> Vec<u128> {
+    fn end(
+        &mut self,
+        process: ProcessId,
+        record: &SubAfter<'_>,
+        end: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Vec<u128> {
         let request = Calls::key(process, "", record.request_id);
         let short = record.group.is_none();
         let mut begun = Vec::new();
@@ -147,7 +148,10 @@ impl Calls {
                     retry_times: None,
                     keys: record.keys.map(Box::from),
                 };
-                put(Calls::key(process, Name::parse(group).bare, record.message_id), call);
+                put(
+                    Calls::key(process, Name::parse(group).bare, record.message_id),
+                    call,
+                );
             }
             return ended;
         }
@@ -222,12 +226,7 @@ impl Call {
             (Some(own), Some(keys)) => **own == *keys,
             _ => true,
         };
-        let after = self
-            .begin
-            .unwrap_or(self.end)
-            .0
-            .saturating_add(RESOLUTION_NS)
-            > delivery.start.0;
+        let after = self.begin.unwrap_or(self.end).0.saturating_add(RESOLUTION_NS) > delivery.start.0;
         same_keys && after
     }
 }
@@ -264,7 +263,9 @@ impl Lifecycle {
     /// A producer group that is named after the consumer group whose trace it carries, in newer clients:
     /// `_INNER_TRACE_PRODUCER-{group}-CONSUME-{n}`.
     pub(super) fn tracing_group(&mut self, process: ProcessId, producer: &str) {
-        let named = producer.strip_prefix(GROUP_PREFIX).and_then(|rest| rest.strip_prefix('-'));
+        let named = producer
+            .strip_prefix(GROUP_PREFIX)
+            .and_then(|rest| rest.strip_prefix('-'));
         if let Some((group, _)) = named.and_then(|named| named.rsplit_once("-CONSUME-")) {
             let group = self.sink.name(Name::parse(group).bare);
             self.groups.ends().calls.note(process, &group);

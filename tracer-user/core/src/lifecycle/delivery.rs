@@ -204,14 +204,9 @@ impl Delivery {
     }
 
     /// Makes the span. A traced call is the better evidence of the times.
-    pub(crate) fn finish(
-        self,
-        evidence: Evidence,
-        call: Option<Call>,
-        sink: &mut Sink,
-        failed: &mut Failed,
-    ) {
-        let error = evidence.error().or(call.as_ref().and_then(|call| call.error));
+    pub(crate) fn finish(self, evidence: Evidence, call: Option<Call>, sink: &mut Sink, failed: &mut Failed) {
+        // the record says more precisely why
+        let error = call.as_ref().and_then(|call| call.error).or(evidence.error());
         let succeeded = match evidence {
             Evidence::OffsetCommit(_) | Evidence::Ack { expired: false, .. } => error.is_none(),
             Evidence::Direct { .. } => true,
@@ -274,7 +269,11 @@ impl Delivery {
         attributes.set(MESSAGING_ROCKETMQ_OFFSET_MESSAGE_ID, message.offset_message_id());
         attributes.set(MESSAGING_ROCKETMQ_RECONSUME_TIMES, message.reconsume_times);
         attributes.set(RMQTRACE_TRACE_ORIGIN, trace.origin.name());
-        let began = if begin.is_some() { "client_trace" } else { "delivered" };
+        let began = if begin.is_some() {
+            "client_trace"
+        } else {
+            "delivered"
+        };
         attributes.set(RMQTRACE_PROCESS_START, began);
         attributes.set(RMQTRACE_PROCESS_EVIDENCE, name);
         attributes.maybe(

@@ -144,7 +144,9 @@ impl Ends {
     /// Ends a delivery without its record; a failed call is then all that there was.
     fn give_up(&mut self, at: (u128, u64), sink: &mut Sink) {
         if let Some(waiting) = self.remove(at) {
-            let Waiting { delivery, evidence, .. } = waiting;
+            let Waiting {
+                delivery, evidence, ..
+            } = waiting;
             delivery.finish(evidence, None, sink, &mut self.failed);
         }
     }

@@ -344,7 +344,11 @@ impl Groups {
 
     /// When [`Groups::handle_timeout`] has something to do.
     pub(crate) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.timers.next().into_iter().chain(self.ends.poll_timeout()).min()
+        self.timers
+            .next()
+            .into_iter()
+            .chain(self.ends.poll_timeout())
+            .min()
     }
 
     /// Ends deliveries whose time is up.

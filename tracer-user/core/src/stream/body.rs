@@ -69,7 +69,12 @@ impl Reader {
     fn send(header: &Header, flag: &str, group: &str, length: u32) -> Reader {
         match header.bool(flag) {
             Some(true) => Reader::Batch(Records::new(length)),
-            _ if header.field(group).is_some_and(|group| group.starts_with(GROUP_PREFIX)) => Reader::raw(length),
+            _ if header
+                .field(group)
+                .is_some_and(|group| group.starts_with(GROUP_PREFIX)) =>
+            {
+                Reader::raw(length)
+            }
             _ => Reader::Skip,
         }
     }

@@ -18,10 +18,7 @@ use std::borrow::Cow;
 
 use miniz_oxide::inflate::{TINFLStatus, decompress_to_vec_zlib_with_limit};
 
-use super::{
-    SysFlag,
-    sys_flag::Compression,
-};
+use super::{SysFlag, sys_flag::Compression};
 
 /// What the names of producer groups that carry trace records start with, in every client.
 pub const GROUP_PREFIX: &str = "_INNER_TRACE_PRODUCER";
@@ -78,13 +75,14 @@ pub struct SubAfter<'a> {
 }
 
 impl SubAfter<'_> {
-    /// What the context code stands for, unless it is success: `ConsumeReturnType` of Java.
+    /// How a listener failed: the names of Java's `ConsumeReturnType`, but where it asked for a retry what any other
+    /// evidence of that says.
     pub fn outcome(&self) -> &'static str {
         match self.context_code {
             Some(1) => "TIME_OUT",
             Some(2) => "EXCEPTION",
             Some(3) => "RETURNNULL",
-            _ => "FAILED",
+            _ => "FAILURE",
         }
     }
 }
@@ -190,11 +188,21 @@ mod tests {
             keys: Some("order-42"),
         };
         for (text, expected) in [
-            ("SubBefore|1758272402126|DefaultRegion|cg-orders|R1|M1|2|order-42", java),
-            ("SubBefore|1758272402126||cg-orders|R1|M1|2|order-42|10.1.2.3", java),
+            (
+                "SubBefore|1758272402126|DefaultRegion|cg-orders|R1|M1|2|order-42",
+                java,
+            ),
+            (
+                "SubBefore|1758272402126||cg-orders|R1|M1|2|order-42|10.1.2.3",
+                java,
+            ),
             (
                 "SubBefore|1758272402126|null|cg-orders|R1|M1|x|null",
-                SubBefore { retry_times: None, keys: None, ..java },
+                SubBefore {
+                    retry_times: None,
+                    keys: None,
+                    ..java
+                },
             ),
         ] {
             assert_eq!(record(text), Some(Record::SubBefore(expected)), "{text}");
@@ -213,14 +221,29 @@ mod tests {
             end_ms: Some(1_758_272_402_138),
             group: Some("cg-orders"),
         };
-        let cloud = SubAfter { end_ms: None, group: None, ..java };
+        let cloud = SubAfter {
+            end_ms: None,
+            group: None,
+            ..java
+        };
         for (text, expected) in [
             ("SubAfter|R1|M1|12|true|order-42|0|1758272402138|cg-orders", java),
             ("SubAfter|R1|M1|12|true|order-42|0|", cloud),
-            ("SubAfter|R1|M1|12|true|order-42", SubAfter { context_code: None, ..cloud }),
+            (
+                "SubAfter|R1|M1|12|true|order-42",
+                SubAfter {
+                    context_code: None,
+                    ..cloud
+                },
+            ),
             (
                 "SubAfter|R1|M1|12|false|dKey",
-                SubAfter { context_code: None, success: false, keys: None, ..cloud },
+                SubAfter {
+                    context_code: None,
+                    success: false,
+                    keys: None,
+                    ..cloud
+                },
             ),
         ] {
             assert_eq!(record(text), Some(Record::SubAfter(expected)), "{text}");
@@ -231,7 +254,12 @@ mod tests {
     fn other_types_and_what_is_none() {
         assert_eq!(record("Pub|1|r"), Some(Record::Other("Pub")));
         assert_eq!(record("Recall"), Some(Record::Other("Recall")));
-        for text in ["SubBefore|x|r|g|R|M|0|k", "SubBefore|1|r|g|R", "SubAfter|R", "SubAfter|R|M|1"] {
+        for text in [
+            "SubBefore|x|r|g|R|M|0|k",
+            "SubBefore|1|r|g|R",
+            "SubAfter|R",
+            "SubAfter|R|M|1",
+        ] {
             assert_eq!(record(text), None, "{text}");
         }
         assert_eq!(records(b"SubAfter\x01\xff\x02").next(), Some(None));
@@ -246,7 +274,14 @@ mod tests {
         };
         assert_eq!(
             ["0", "1", "2", "3", "4", ""].map(outcome),
-            ["FAILED", "TIME_OUT", "EXCEPTION", "RETURNNULL", "FAILED", "FAILED"]
+            [
+                "FAILURE",
+                "TIME_OUT",
+                "EXCEPTION",
+                "RETURNNULL",
+                "FAILURE",
+                "FAILURE"
+            ]
         );
     }
 

@@ -1,5 +1,6 @@
 //! The engine from records to spans. A case is a script of frames; its spans are shown by a snapshot.
 
+mod client_trace;
 mod connections;
 mod deliveries;
 mod direct;

@@ -52,6 +52,16 @@ impl Frame {
         self
     }
 
+    pub(crate) fn set_code(&mut self, code: i32) {
+        self.code = code;
+    }
+
+    /// Another value for a field.
+    pub(crate) fn set(&mut self, name: &str, value: impl ToString) {
+        self.fields.retain(|(other, _)| other != name);
+        self.fields.push((name.to_owned(), value.to_string()));
+    }
+
     pub(crate) fn body(mut self, body: impl Into<Vec<u8>>) -> Frame {
         self.body = body.into();
         self
@@ -158,6 +168,13 @@ pub(crate) fn send_v1(opaque: i32, topic: &str, with: &str) -> Frame {
         .field("batch", false)
         .field("bname", "broker-a")
         .body("hello")
+}
+
+/// What the consumers of `group` say about themselves.
+pub(crate) fn traced(opaque: i32, group: &str, records: &[String]) -> Frame {
+    let mut frame = send(opaque, "RMQ_SYS_TRACE_TOPIC", "UNIQ_KEY=trace").body(records.concat());
+    frame.set("a", format!("_INNER_TRACE_PRODUCER-{group}-CONSUME-1"));
+    frame
 }
 
 /// A reply of Java's; `with` are its properties.
@@ -366,6 +383,11 @@ impl Message {
             .split(';')
             .find_map(|entry| entry.strip_prefix("UNIQ_KEY="));
         entry.unwrap_or_default()
+    }
+
+    /// In another place.
+    pub(crate) fn at(self, offset: i64) -> Message {
+        Message { offset, ..self }
     }
 
     pub(crate) fn physical_offset(&self) -> i64 {

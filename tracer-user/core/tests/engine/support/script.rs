@@ -15,6 +15,9 @@ use super::{Frame, check};
 /// The process that scripts are about, unless they say otherwise.
 const PROCESS: u32 = 100;
 
+/// Wall-clock time of millisecond 0.
+pub(crate) const WALL_MS: i64 = 1_758_272_400_000;
+
 /// A record that owns its bytes.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
@@ -166,6 +169,7 @@ impl Script {
 /// Runs records through an engine, which ends at `end`.
 pub(crate) fn run(config: &Config, events: &[Event], end: Timestamp) -> (Vec<Span>, Totals) {
     let mut engine = Engine::new(config.clone());
+    engine.set_wall_offset(WALL_MS * 1_000_000);
     let mut spans = Vec::new();
     for event in events {
         match event {
