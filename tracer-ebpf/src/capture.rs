@@ -11,7 +11,7 @@ use crate::{
     counters::count,
     emit, filter,
     follow::place,
-    judge::{Attempt, judge},
+    judge::{Attempt, carries, judge},
     kernel::{current, now},
     scratch::exchange,
     socket::{self, verdict},
@@ -115,17 +115,19 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
         way.held = 0;
     }
     if conn.way(direction).follow.place != place::KNOWN {
-        let found = source.address != 0
-            && judge(
-                conn,
-                &Attempt {
-                    direction,
-                    source,
-                    length,
-                    offset,
-                },
-            );
+        let attempt = Attempt {
+            direction,
+            source,
+            length,
+            offset,
+        };
+        let found = source.address != 0 && judge(conn, &attempt);
         if !found {
+            if conn.verdict == verdict::FOREIGN
+                && let Some(protocol) = carries(conn, &attempt)
+            {
+                emit::foreign(conn, sk, &header, protocol);
+            }
             if conn.verdict == verdict::OURS && conn.way(direction).held == 0 {
                 let lost = conn.way(direction).follow.place == place::LOST;
                 count(

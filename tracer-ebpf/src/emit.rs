@@ -8,7 +8,9 @@ use aya_ebpf::{
     helpers::generated::{bpf_ringbuf_output, bpf_ringbuf_query},
     macros::btf_map,
 };
-use tracer_abi::{CHUNK, Close, Counter, Direction, Header, Kind, Open, Process, RING_BYTES, record::HEADER};
+use tracer_abi::{
+    CHUNK, Close, Counter, Direction, Header, Kind, Open, Process, Protocol, RING_BYTES, record::HEADER,
+};
 
 use crate::{
     counters::count,
@@ -112,6 +114,17 @@ pub(crate) fn range(header: &Header, offset: u64, length: u64) {
 /// it looks at the process while that is still there.
 #[inline(always)]
 pub(crate) fn open(conn: &Conn, sk: *const c_void, header: &Header) -> bool {
+    announce(conn, sk, header, Kind::OPEN, 0)
+}
+
+/// Tells of a connection that is not ours. Where there was no room it goes untold, and is counted.
+#[inline(always)]
+pub(crate) fn foreign(conn: &Conn, sk: *const c_void, header: &Header, protocol: Protocol) {
+    announce(conn, sk, header, Kind::FOREIGN, protocol.0);
+}
+
+#[inline(always)]
+fn announce(conn: &Conn, sk: *const c_void, header: &Header, kind: Kind, flags: u16) -> bool {
     let Some(mut entry) = EVENTS.reserve_untyped::<Open>(0) else {
         count(Counter::RingFull, 1);
         return false;
@@ -121,7 +134,8 @@ pub(crate) fn open(conn: &Conn, sk: *const c_void, header: &Header) -> bool {
     // the stack is 512 bytes.
     unsafe {
         (*record).header = *header;
-        (*record).header.kind = Kind::OPEN;
+        (*record).header.kind = kind;
+        (*record).header.flags = flags;
         addresses(sk, &mut (*record).local_addr, &mut (*record).remote_addr);
         let net: u64 = member(sk, &SKC_NET).unwrap_or(0);
         (*record).netns = member(net as *const c_void, &NET_INUM).unwrap_or(0);

@@ -1,8 +1,8 @@
 //! Does a frame start here? Asked of a connection that is not judged yet, and of a direction that lost its place.
 
 use tracer_abi::{
-    Counter, Direction, JUDGE_TRIES, PREFIX, Role,
-    sniff::{Verdict, sniff},
+    Counter, Direction, JUDGE_TRIES, PREFIX, Protocol, Role,
+    sniff::{Verdict, foreign, sniff},
 };
 
 use crate::{
@@ -65,6 +65,32 @@ pub(crate) fn judge(conn: &mut Conn, op: &Attempt) -> bool {
         give_up_or_wait(conn, op.offset == 0);
     }
     false
+}
+
+/// What a connection that was just judged foreign carries, where that is of interest: at the end that asked for the
+/// connection, so that each is told of once.
+#[inline(always)]
+pub(crate) fn carries(conn: &mut Conn, op: &Attempt) -> Option<Protocol> {
+    if conn.role == Role::SERVER {
+        return None;
+    }
+    let way = conn.way(op.direction);
+    let first = way.prefix.first_chunk::<PREFIX>()?;
+    let have = if op.length < PREFIX as u64 {
+        op.length as usize
+    } else {
+        PREFIX
+    };
+    let protocol = foreign(first, have)?;
+    count(
+        if protocol == Protocol::TLS {
+            Counter::ForeignTls
+        } else {
+            Counter::ForeignHttp2
+        },
+        1,
+    );
+    Some(protocol)
 }
 
 /// The rule, with the one look further into the operation that a binary header with a remark needs.

@@ -58,7 +58,13 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "NAME", help_heading = "Replay")]
     pub(crate) service_name: Option<String>,
     /// Seed of the ids that are random: the same files and seed give the same spans [default: 0]
-    #[arg(long, value_name = "NUMBER", default_value_t = 0, hide_default_value = true, help_heading = "Replay")]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 0,
+        hide_default_value = true,
+        help_heading = "Replay"
+    )]
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) settings: Settings,

@@ -18,7 +18,10 @@ pub(crate) struct Anchor {
 
 impl Anchor {
     /// For moments that are wall-clock times already.
-    pub(crate) const WALL: Anchor = Anchor { boot_ns: 0, wall_ns: 0 };
+    pub(crate) const WALL: Anchor = Anchor {
+        boot_ns: 0,
+        wall_ns: 0,
+    };
 }
 
 /// How often the clocks are read; the tightest reading wins.

@@ -61,6 +61,10 @@ counters! {
     /// Stream bytes after the place in the stream was lost and before the next frame was found, declared as ranges
     /// without bytes.
     LostPlaceBytes = 18, "lost_place_bytes";
+    /// Connections judged to be something else that carry TLS records.
+    ForeignTls = 19, "connections_tls";
+    /// Likewise those that begin as HTTP/2 does, as gRPC without TLS.
+    ForeignHttp2 = 20, "connections_http2";
 }
 
 /// Number of counters.

@@ -13,4 +13,4 @@ pub mod sniff;
 
 pub use counter::Counter;
 pub use limits::*;
-pub use record::{Close, Direction, Header, Kind, Open, Process, Role};
+pub use record::{Close, Direction, Header, Kind, Open, Process, Protocol, Role};

@@ -8,6 +8,7 @@
 //! | [`Kind::OPEN`] | the rest of [`Open`] |
 //! | [`Kind::CLOSE`] | the rest of [`Close`] |
 //! | [`Kind::PROCESS`] | the rest of [`Process`] |
+//! | [`Kind::FOREIGN`] | the rest of [`Open`]; `flags` is a [`Protocol`] |
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -26,6 +27,20 @@ impl Kind {
     pub const CLOSE: Kind = Kind(3);
     /// A process of interest replaced its program or ended.
     pub const PROCESS: Kind = Kind(4);
+    /// A connection was judged to be something else, which a RocketMQ client may be behind.
+    pub const FOREIGN: Kind = Kind(5);
+}
+
+/// What a foreign connection carries. A newtype, so that an unknown number survives.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
+pub struct Protocol(pub u16);
+
+impl Protocol {
+    /// TLS records.
+    pub const TLS: Protocol = Protocol(1);
+    /// HTTP/2 without TLS, as gRPC speaks it.
+    pub const HTTP2: Protocol = Protocol(2);
 }
 
 /// The direction of bytes, as the owner of the socket sees it.
@@ -62,7 +77,7 @@ pub struct Header {
     pub kind: Kind,
     /// [`Kind::DATA`]: which way the bytes went.
     pub direction: Direction,
-    /// Not used yet; zero.
+    /// [`Kind::FOREIGN`]: the [`Protocol`]; otherwise zero.
     pub flags: u16,
     /// [`Kind::DATA`]: payload bytes behind this header.
     pub captured: u32,

@@ -3,7 +3,7 @@
 //! Facts: RocketMQ remoting, frame layout (`RemotingCommand`, `RocketMQSerializable`): `u32 length`, then one
 //! byte serialize type (0 JSON, 1 binary) and 24 bits header length, then the header. See docs/protocol.md.
 
-use crate::limits::PREFIX;
+use crate::{limits::PREFIX, record::Protocol};
 
 /// What the first bytes say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,6 +98,20 @@ fn sniff_binary(b: &[u8; PREFIX], n: usize, header: u32) -> Verdict {
     } else {
         Verdict::Other
     }
+}
+
+/// What a stream that is not RocketMQ remoting carries, by the first `n` bytes of an operation: a TLS record (content type 20
+/// to 23, major version 3: RFC 8446 §5.1), or the preface of an HTTP/2 client (RFC 9113 §3.4).
+#[inline(always)]
+pub fn foreign(b: &[u8; PREFIX], n: usize) -> Option<Protocol> {
+    if n >= 3 && b[0] >= 20 && b[0] <= 23 && b[1] == 3 && b[2] <= 4 {
+        return Some(Protocol::TLS);
+    }
+    if n >= 6 && b[0] == b'P' && b[1] == b'R' && b[2] == b'I' && b[3] == b' ' && b[4] == b'*' && b[5] == b' '
+    {
+        return Some(Protocol::HTTP2);
+    }
+    None
 }
 
 #[cfg(test)]

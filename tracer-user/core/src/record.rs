@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tracer_abi::{self as abi, Direction, Kind};
+use tracer_abi::{self as abi, Direction, Kind, Protocol};
 use zerocopy::FromBytes;
 
 use crate::model::{ProcessId, Timestamp};
@@ -43,6 +43,23 @@ pub struct Open {
     pub role: abi::Role,
     /// The connection is seen from its first byte.
     pub from_start: bool,
+}
+
+impl Open {
+    fn parse(bytes: &[u8]) -> Result<Open, RecordError> {
+        let short = |_| RecordError::Short { length: bytes.len() };
+        let (open, _) = abi::Open::read_from_prefix(bytes).map_err(short)?;
+        Ok(Open {
+            connection: ConnectionId(open.header.cookie),
+            process: ProcessId(open.header.tgid),
+            time: Timestamp(open.header.time_ns),
+            local: address(open.family, open.local_addr, open.local_port)?,
+            remote: address(open.family, open.remote_addr, open.remote_port)?,
+            netns: open.netns,
+            role: open.role,
+            from_start: open.from_start != 0,
+        })
+    }
 }
 
 /// A range of one direction's bytes: `offset .. offset + length`, of which `bytes` are the first.
@@ -90,6 +107,29 @@ pub struct Process {
     pub ended: bool,
 }
 
+/// A connection that is not RocketMQ remoting but may have a RocketMQ client behind it. It is nothing for the engine,
+/// which could only ignore it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Foreign {
+    /// Whose connection, from where to where.
+    pub open: Open,
+    /// What it carries.
+    pub protocol: Protocol,
+}
+
+impl Foreign {
+    /// Reads such a record; `None` where it is of another kind.
+    pub fn parse(bytes: &[u8]) -> Option<Result<Foreign, RecordError>> {
+        let (header, _) = abi::Header::read_from_prefix(bytes).ok()?;
+        (header.kind == Kind::FOREIGN).then(|| {
+            Ok(Foreign {
+                open: Open::parse(bytes)?,
+                protocol: Protocol(header.flags),
+            })
+        })
+    }
+}
+
 /// Why bytes are not a record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum RecordError {
@@ -129,19 +169,7 @@ impl<'a> Record<'a> {
                     bytes: payload,
                 }))
             }
-            Kind::OPEN => {
-                let (open, _) = abi::Open::read_from_prefix(bytes).map_err(|_| short)?;
-                Ok(Record::Open(Open {
-                    connection,
-                    process,
-                    time,
-                    local: address(open.family, open.local_addr, open.local_port)?,
-                    remote: address(open.family, open.remote_addr, open.remote_port)?,
-                    netns: open.netns,
-                    role: open.role,
-                    from_start: open.from_start != 0,
-                }))
-            }
+            Kind::OPEN => Open::parse(bytes).map(Record::Open),
             Kind::CLOSE => {
                 let (close, _) = abi::Close::read_from_prefix(bytes).map_err(|_| short)?;
                 let (sent_end, received_end) = (close.sent_end, close.received_end);

@@ -76,7 +76,9 @@ impl File {
         let start = bytes.get();
         let form = match start.first_chunk() {
             Some([0x0a, 0x0d, 0x0d, 0x0a]) => Some(Form::Ng(Section::default())),
-            _ => parse_pcap_header(start).ok().map(|(_, header)| Form::Pcap(header)),
+            _ => parse_pcap_header(start)
+                .ok()
+                .map(|(_, header)| Form::Pcap(header)),
         };
         let Some(form) = form else {
             let head = start.get(..8).unwrap_or(start);
@@ -141,10 +143,7 @@ impl File {
             return Ok(None);
         }
         if start.len() < head {
-            return Err(format!(
-                "the file ends within the head of a {}",
-                self.form.unit()
-            ));
+            return Err(format!("the file ends within the head of a {}", self.form.unit()));
         }
         let length = match &self.form {
             Form::Pcap(header) => head + captured(header, start)?,
@@ -161,7 +160,9 @@ impl File {
     }
 
     fn fill(&mut self, n: usize) -> Result<(), String> {
-        self.bytes.fill(n).map_err(|error| format!("cannot be read on: {error}"))
+        self.bytes
+            .fill(n)
+            .map_err(|error| format!("cannot be read on: {error}"))
     }
 
     fn damaged(&self, what: String) -> FileError {
@@ -187,7 +188,11 @@ impl Form {
 
 /// Captured length in a packet record's head.
 fn captured(header: &PcapHeader, head: &[u8]) -> Result<usize, String> {
-    let word = head.get(8..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default();
+    let word = head
+        .get(8..)
+        .and_then(|rest| rest.first_chunk())
+        .copied()
+        .unwrap_or_default();
     let captured = if header.is_bigendian() {
         u32::from_be_bytes(word)
     } else {
@@ -211,7 +216,11 @@ fn pcap_packet(header: &PcapHeader, block: &[u8], item: &mut Item) -> Result<boo
         parse_pcap_frame(block)
     };
     let (_, packet) = parsed.map_err(|_| "a packet record that makes no sense".to_owned())?;
-    let fraction = if header.is_nanosecond_precision() { 1 } else { 1_000 };
+    let fraction = if header.is_nanosecond_precision() {
+        1
+    } else {
+        1_000
+    };
     item.time = u64::from(packet.ts_sec) * 1_000_000_000 + u64::from(packet.ts_usec) * fraction;
     // the upper bits say how long the frame check sequence is, which no capture of TCP over Ethernet has
     item.kind = Kind::Packet(header.network.0 & 0xffff);

@@ -34,15 +34,15 @@ impl Fragments {
     /// given up.
     pub(crate) fn add(&mut self, fragment: &Fragment<'_>) -> (Option<Vec<u8>>, u64) {
         let mut lost = 0;
-        let (mut buffer, count) = self.0.remove(&fragment.key).unwrap_or_else(|| {
-            (
-                IpDefragBuf::new(fragment.key.protocol, Vec::new(), Vec::new()),
-                0,
-            )
-        });
+        let (mut buffer, count) = self
+            .0
+            .remove(&fragment.key)
+            .unwrap_or_else(|| (IpDefragBuf::new(fragment.key.protocol, Vec::new(), Vec::new()), 0));
         let count = count + 1;
         // one that contradicts the others, or one too many: the datagram is not what it seems
-        if buffer.add(fragment.offset, fragment.more, fragment.payload).is_err()
+        if buffer
+            .add(fragment.offset, fragment.more, fragment.payload)
+            .is_err()
             || count > limits::FRAGMENTS as u64
         {
             return (None, count);

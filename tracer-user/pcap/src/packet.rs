@@ -109,7 +109,10 @@ fn slice(link: i32, data: &[u8]) -> Result<LaxSlicedPacket<'_>, Skip> {
     const IPV4: u16 = 0x0800;
     const IPV6: u16 = 0x86dd;
     let ether_type = |at: usize, header: usize| {
-        let kind = data.get(at..).and_then(|rest| rest.first_chunk()).ok_or(Skip::Malformed)?;
+        let kind = data
+            .get(at..)
+            .and_then(|rest| rest.first_chunk())
+            .ok_or(Skip::Malformed)?;
         let rest = data.get(header..).ok_or(Skip::Malformed)?;
         Ok(LaxSlicedPacket::from_ether_type(
             EtherType(u16::from_be_bytes(*kind)),
@@ -156,12 +159,17 @@ fn fragment<'a>(ip: &LaxIpSlice<'a>, source: IpAddr, destination: IpAddr) -> Opt
                 header.more_fragments(),
             )
         }
-        LaxIpSlice::Ipv6(ip) => ip.extensions().clone().into_iter().find_map(|extension| match extension {
-            Ipv6ExtensionSlice::Fragment(f) => {
-                Some((f.identification(), f.fragment_offset(), f.more_fragments()))
-            }
-            _ => None,
-        })?,
+        LaxIpSlice::Ipv6(ip) => {
+            ip.extensions()
+                .clone()
+                .into_iter()
+                .find_map(|extension| match extension {
+                    Ipv6ExtensionSlice::Fragment(f) => {
+                        Some((f.identification(), f.fragment_offset(), f.more_fragments()))
+                    }
+                    _ => None,
+                })?
+        }
     };
     let key = Key {
         source,

@@ -221,6 +221,3 @@ impl State {
         ProcessId(id.0 ^ self.host << 22)
     }
 }
-
-
-

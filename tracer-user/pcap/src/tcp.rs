@@ -159,7 +159,10 @@ impl Tcp {
         self.swept = time;
         let patience = u64::try_from(limits::PATIENCE.as_nanos()).unwrap_or(u64::MAX);
         for connection in self.connections.values_mut() {
-            let due = |way: &Way| way.waits_since().is_some_and(|since| since.saturating_add(patience) <= time);
+            let due = |way: &Way| {
+                way.waits_since()
+                    .is_some_and(|since| since.saturating_add(patience) <= time)
+            };
             if connection.ways.iter().any(due) {
                 self.held -= connection.held();
                 connection.give_up_waiting(time, &mut Out { totals, out });
@@ -249,7 +252,9 @@ impl Connection {
             self.way(from.other()).acknowledge(acknowledged);
         }
         if segment.length > 0 {
-            let late = self.way(from).push(time, sequence, segment.length, segment.payload);
+            let late = self
+                .way(from)
+                .push(time, sequence, segment.length, segment.payload);
             self.count(&late, to);
         }
         if segment.fin {
@@ -345,9 +350,7 @@ impl Connection {
 
     /// Passes on what one end sent, as far as it is in order; with `all` also what waits behind holes.
     fn drain(&mut self, time: u64, end: End, all: bool, to: &mut Out<'_, impl FnMut(Record<'_>)>) {
-        let Connection {
-            ways, state, id, ..
-        } = self;
+        let Connection { ways, state, id, .. } = self;
         let way = match end {
             End::First => &mut ways[0],
             End::Second => &mut ways[1],
@@ -383,10 +386,8 @@ impl Connection {
     fn end(&mut self, time: u64, to: &mut Out<'_, impl FnMut(Record<'_>)>) {
         self.release(time, to);
         if let State::Ours(client, _) = self.state {
-            let (sent_end, received_end) = (
-                self.way(client).known_end(),
-                self.way(client.other()).known_end(),
-            );
+            let (sent_end, received_end) =
+                (self.way(client).known_end(), self.way(client.other()).known_end());
             (to.out)(Record::Close(Close {
                 connection: self.id,
                 time: Timestamp(time),

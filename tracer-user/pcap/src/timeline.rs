@@ -88,14 +88,20 @@ impl Timeline {
     /// A file that cannot be read on from; the others can, with the next call.
     pub(crate) fn next(&mut self, each: impl FnOnce(&Item)) -> Result<bool, FileError> {
         loop {
-            let due = self.open.iter().enumerate().min_by_key(|(_, (_, item))| item.time);
+            let due = self
+                .open
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, (_, item))| item.time);
             let due = due.map(|(index, (_, item))| (index, item.time));
             let opens = match (self.waiting.front(), due) {
                 (Some(waiting), Some((_, time))) => waiting.first <= time,
                 (waiting, _) => waiting.is_some(),
             };
             if opens {
-                let Some(waiting) = self.waiting.pop_front() else { continue };
+                let Some(waiting) = self.waiting.pop_front() else {
+                    continue;
+                };
                 self.opened += 1;
                 match waiting.what {
                     Opened::Reading(file) => self.open.push(*file),
@@ -110,7 +116,9 @@ impl Timeline {
                 continue;
             }
             let Some((index, _)) = due else { return Ok(false) };
-            let Some((file, item)) = self.open.get_mut(index) else { return Ok(false) };
+            let Some((file, item)) = self.open.get_mut(index) else {
+                return Ok(false);
+            };
             each(item);
             match file.next(item) {
                 Ok(true) => {}

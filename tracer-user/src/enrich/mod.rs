@@ -5,6 +5,7 @@
 //! | [`facts`] | what `/proc` says |
 //! | [`service`], [`java`], [`script`] | the service's name |
 //! | [`instrumented`] | whether it makes spans itself |
+//! | [`library`] | whether it holds a RocketMQ client library |
 //! | [`container`] | the container |
 //! | [`resource`] | the OpenTelemetry resource, in our own terms |
 //! | [`processes`] | the table of processes, and for how long one stays in it |
@@ -16,6 +17,7 @@ pub(crate) mod facts;
 pub(crate) mod host;
 pub(crate) mod instrumented;
 pub(crate) mod java;
+pub(crate) mod library;
 pub(crate) mod processes;
 pub(crate) mod replayed;
 pub(crate) mod resource;

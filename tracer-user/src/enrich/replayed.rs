@@ -123,7 +123,10 @@ impl Replayed {
             }
         }
         let process = Arc::new(Process::of_resource(resource));
-        self.entries.entry(pid).or_default().push(Entry { since, process });
+        self.entries
+            .entry(pid)
+            .or_default()
+            .push(Entry { since, process });
         self.order.push_back(pid);
     }
 
@@ -133,7 +136,12 @@ impl Replayed {
     }
 
     fn resource(&self, service: &str, more: &[(&str, Value)]) -> Resource {
-        let configured = |key: &str| self.configured.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
+        let configured = |key: &str| {
+            self.configured
+                .iter()
+                .find(|(k, _)| k == key)
+                .map(|(_, v)| v.clone())
+        };
         let service = self
             .service_name
             .clone()
@@ -148,7 +156,10 @@ impl Replayed {
         }
         attributes.insert("service.name".to_owned(), service.clone().into());
         attributes.insert("telemetry.sdk.name".to_owned(), "rmqtrace".into());
-        attributes.insert("telemetry.sdk.version".to_owned(), env!("CARGO_PKG_VERSION").into());
+        attributes.insert(
+            "telemetry.sdk.version".to_owned(),
+            env!("CARGO_PKG_VERSION").into(),
+        );
         Resource {
             service: service.into(),
             attributes: attributes.into_iter().collect(),

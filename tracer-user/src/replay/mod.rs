@@ -68,7 +68,11 @@ async fn replay(loaded: Loaded, options: &cli::Replay) -> anyhow::Result<()> {
     };
     let mut ready = Vec::new();
     pipeline.finish(files.end(), &mut |finished| ready.push(finished));
-    let limit = if ended { AT_THE_END } else { config.shutdown.timeout.0 };
+    let limit = if ended {
+        AT_THE_END
+    } else {
+        config.shutdown.timeout.0
+    };
     let end = async {
         for finished in ready {
             outputs.deliver(finished).await;

@@ -11,6 +11,7 @@
 pub(crate) mod pipeline;
 mod settings;
 pub(crate) mod totals;
+mod unreadable;
 
 use std::{
     collections::hash_map::RandomState,
@@ -228,9 +229,15 @@ fn hint(pipeline: &Pipeline, counters: &KernelCounters) {
     }
     if totals.connections == 0 {
         let other_connections = counters.get(Counter::Foreign);
+        let (tls, http2) = (
+            counters.get(Counter::ForeignTls),
+            counters.get(Counter::ForeignHttp2),
+        );
         tracing::info!(
             other_connections,
-            "no RocketMQ remoting connection of a traced process so far; TLS and gRPC connections count as others, \
+            tls,
+            http2,
+            "no RocketMQ remoting connection of a traced process so far; TLS and gRPC (http2) cannot be read, \
              and a connection that was open before is joined at its next frame (within 30 s)"
         );
     } else {

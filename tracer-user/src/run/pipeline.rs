@@ -5,20 +5,20 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use tracer_pcap::ProcessNote;
+use tracer_abi::{Protocol, Role};
 use tracer_core::{
     Config as EngineConfig, Engine, Output,
     model::{Bounds, Naming, Span, Timestamp},
-    record::Record,
+    record::{Foreign, Record, RecordError},
     sampling::Sampler,
 };
+use tracer_pcap::ProcessNote;
 
-use super::settings;
-
+use super::{settings, unreadable::Unreadable};
 use crate::{
     clock::Anchor,
     config::Config,
-    enrich::{Processes, Replayed, Who},
+    enrich::{Processes, Replayed, Who, facts::start_ticks, library},
     export::Finished,
     filter::{MessageFilter, ProcessFilter, RateLimits, ServiceRules, Verdict},
 };
@@ -32,6 +32,10 @@ pub(crate) struct Counts {
     pub(crate) filtered_records: u64,
     /// Spans that the filter of topics and groups left out.
     pub(crate) filtered_spans: u64,
+    /// TLS connections to RocketMQ servers, and of processes that hold RocketMQ client libraries.
+    pub(crate) tls_connections: u64,
+    /// Likewise HTTP/2 connections, as gRPC makes them.
+    pub(crate) grpc_connections: u64,
     /// Spans that the sampler left out.
     pub(crate) unsampled_spans: u64,
     /// Spans of processes that make their own.
@@ -57,6 +61,7 @@ pub(crate) struct Pipeline {
     naming: Naming,
     bounds: Bounds,
     avoid_instrumented: bool,
+    unreadable: Unreadable,
     anchor: Anchor,
     /// What the filter said of each process, until it ends or runs another program.
     decided: HashMap<u32, Verdict>,
@@ -107,6 +112,7 @@ impl Pipeline {
             naming: settings::naming(config),
             bounds: settings::bounds(config),
             avoid_instrumented: config.avoid_instrumented,
+            unreadable: Unreadable::new(),
             anchor,
             decided: HashMap::new(),
             verdicts: Vec::new(),
@@ -116,15 +122,14 @@ impl Pipeline {
 
     /// Takes in one record of the ring.
     pub(crate) fn record(&mut self, bytes: &[u8], emit: &mut impl FnMut(Finished)) {
+        match Foreign::parse(bytes) {
+            Some(Ok(foreign)) => return self.foreign(&foreign),
+            Some(Err(error)) => return self.bad_record(error),
+            None => {}
+        }
         let record = match Record::parse(bytes) {
             Ok(record) => record,
-            Err(error) => {
-                if self.counts.bad_records == 0 {
-                    tracing::error!(%error, "a record cannot be read; kernel side and user side are not of one build");
-                }
-                self.counts.bad_records += 1;
-                return;
-            }
+            Err(error) => return self.bad_record(error),
         };
         self.take(record, emit);
     }
@@ -143,6 +148,37 @@ impl Pipeline {
     pub(crate) fn introduce(&mut self, process: &ProcessNote<'_>) {
         if let Who::Replayed(replayed) = &mut self.processes {
             replayed.introduce(process);
+        }
+    }
+
+    fn bad_record(&mut self, error: RecordError) {
+        if self.counts.bad_records == 0 {
+            tracing::error!(%error, "a record cannot be read; kernel side and user side are not of one build");
+        }
+        self.counts.bad_records += 1;
+    }
+
+    /// A connection that cannot be read, which may hide messages.
+    fn foreign(&mut self, foreign: &Foreign) {
+        let pid = foreign.open.process.0;
+        let ticks = start_ticks(pid);
+        let found = self.unreadable.look(foreign, ticks, || library::rocketmq(pid));
+        let Some((reason, first)) = found else { return };
+        if self.decide(pid, foreign.open.time) == Verdict::Deny {
+            return;
+        }
+        let (name, total) = match foreign.protocol {
+            Protocol::TLS => ("TLS", &mut self.counts.tls_connections),
+            _ => ("HTTP/2, as gRPC", &mut self.counts.grpc_connections),
+        };
+        *total += 1;
+        if first {
+            let process = self.processes.of(pid, foreign.open.time, &self.anchor);
+            let service = &*process.resource.service;
+            tracing::warn!(
+                pid, service, remote = %foreign.open.remote, %reason,
+                "this process talks {name} to a server, which rmqtrace cannot read: messages that travel so make no spans"
+            );
         }
     }
 
@@ -202,6 +238,9 @@ impl Pipeline {
                     replayed.announce(open);
                 }
                 let verdict = self.decide(open.process.0, open.time);
+                if open.role == Role::CLIENT {
+                    self.unreadable.server(open.remote);
+                }
                 if verdict == Verdict::Allow {
                     tracing::debug!(pid = open.process.0, local = %open.local, remote = %open.remote, "connection");
                 }

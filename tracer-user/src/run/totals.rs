@@ -139,6 +139,8 @@ impl Totals {
             ("evicted_queues", engine.evicted_queues),
             ("evicted_deliveries", engine.evicted_deliveries),
             ("evicted_servers", engine.evicted_servers),
+            ("tls_connections", self.pipeline.tls_connections),
+            ("grpc_connections", self.pipeline.grpc_connections),
             ("spans_unsampled", self.pipeline.unsampled_spans),
             ("spans_rate_limited", self.pipeline.rate_limited_spans),
             ("spans_of_instrumented", self.pipeline.instrumented_spans),

@@ -126,8 +126,8 @@ fn sizes_and_places() {
 #[test]
 fn numbers_of_the_kinds() {
     assert_eq!(
-        [Kind::OPEN, Kind::DATA, Kind::CLOSE, Kind::PROCESS].map(|k| k.0),
-        [1, 2, 3, 4]
+        [Kind::OPEN, Kind::DATA, Kind::CLOSE, Kind::PROCESS, Kind::FOREIGN].map(|k| k.0),
+        [1, 2, 3, 4, 5]
     );
     assert_eq!([Direction::SEND, Direction::RECV].map(|d| d.0), [0, 1]);
     assert_eq!(

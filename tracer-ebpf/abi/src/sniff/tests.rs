@@ -159,3 +159,24 @@ fn other_protocols() {
         assert_eq!(judge(bytes), Verdict::Other, "{name}");
     }
 }
+
+#[test]
+fn foreign_protocols() {
+    for (bytes, protocol) in [
+        (&b"\x16\x03\x01\x02\x00\x01"[..], Some(Protocol::TLS)),
+        (b"\x17\x03\x03", Some(Protocol::TLS)),
+        (b"\x16\x03", None),
+        (b"\x16\x02\x01", None),
+        (b"\x18\x03\x03", None),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Protocol::HTTP2)),
+        (b"PRI *", None),
+        (b"GET / HTTP/1.1", None),
+        (JSON, None),
+        (BINARY, None),
+    ] {
+        let mut b = [0xee; PREFIX];
+        let n = bytes.len().min(PREFIX);
+        b[..n].copy_from_slice(&bytes[..n]);
+        assert_eq!(foreign(&b, n), protocol, "{bytes:?}");
+    }
+}

@@ -34,7 +34,11 @@ impl Section {
             match (u32::from_le_bytes(order), u32::from_be_bytes(order)) {
                 (BYTE_ORDER, _) => false,
                 (_, BYTE_ORDER) => true,
-                (other, _) => return Err(format!("a section header without byte order mark ({other:#010x})")),
+                (other, _) => {
+                    return Err(format!(
+                        "a section header without byte order mark ({other:#010x})"
+                    ));
+                }
             }
         } else {
             self.big_endian
@@ -151,7 +155,9 @@ impl Section {
         } else {
             u32::from_le_bytes(*number)
         };
-        (number == note::ENTERPRISE).then(|| note::of_ours(data)).flatten()
+        (number == note::ENTERPRISE)
+            .then(|| note::of_ours(data))
+            .flatten()
     }
 }
 

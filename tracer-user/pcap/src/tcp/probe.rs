@@ -103,7 +103,10 @@ impl Probe {
                 half.start = Vec::new();
             }
         }
-        let mut sides: Vec<Side> = header(piece.bytes).and_then(|h| sender(&h, None)).into_iter().collect();
+        let mut sides: Vec<Side> = header(piece.bytes)
+            .and_then(|h| sender(&h, None))
+            .into_iter()
+            .collect();
         let stream = half.stream.get_or_insert_with(|| {
             if from_start {
                 Stream::starting_at(0)
@@ -154,8 +157,15 @@ impl Probe {
 
 /// The first bytes of a stream.
 fn judge(start: &[u8]) -> Verdict {
-    if PROXY.iter().any(|proxy| start.starts_with(proxy) || proxy.starts_with(start)) {
-        return if start.len() < PREFIX { Verdict::More } else { Verdict::FrameIf { at: 0, value: 0 } };
+    if PROXY
+        .iter()
+        .any(|proxy| start.starts_with(proxy) || proxy.starts_with(start))
+    {
+        return if start.len() < PREFIX {
+            Verdict::More
+        } else {
+            Verdict::FrameIf { at: 0, value: 0 }
+        };
     }
     let mut prefix = [0; PREFIX];
     let have = start.len().min(PREFIX);

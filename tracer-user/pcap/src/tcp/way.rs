@@ -160,7 +160,10 @@ impl Way {
 
     /// Since when something waits.
     pub(super) fn waits_since(&self) -> Option<u64> {
-        let end = self.finished.filter(|(end, _)| *end > self.next).map(|(_, since)| since);
+        let end = self
+            .finished
+            .filter(|(end, _)| *end > self.next)
+            .map(|(_, since)| since);
         self.held.values().map(|held| held.since).chain(end).min()
     }
 
@@ -169,8 +172,7 @@ impl Way {
         while let Some((&offset, held)) = self.held.first_key_value() {
             let end = offset + u64::from(held.length);
             let lost = offset.saturating_sub(self.next);
-            let too_much =
-                self.held_bytes > limits::HELD_BYTES || self.held.len() > limits::HELD_RANGES;
+            let too_much = self.held_bytes > limits::HELD_BYTES || self.held.len() > limits::HELD_RANGES;
             if lost > 0 && !all && !too_much && self.acknowledged < offset {
                 break;
             }
@@ -180,7 +182,9 @@ impl Way {
                 }
                 self.holes.push((self.next, offset));
             }
-            let Some((_, held)) = self.held.pop_first() else { break };
+            let Some((_, held)) = self.held.pop_first() else {
+                break;
+            };
             self.held_bytes -= held.bytes.len();
             each(&Piece {
                 offset,
@@ -214,7 +218,9 @@ impl Way {
     /// Negative before the origin. Numbers are within 2 GiB of the next byte.
     fn offset(&self, sequence: u32) -> i64 {
         let distance = sequence.wrapping_sub(self.next_sequence).cast_signed();
-        i64::try_from(self.next).unwrap_or(i64::MAX).saturating_add(distance.into())
+        i64::try_from(self.next)
+            .unwrap_or(i64::MAX)
+            .saturating_add(distance.into())
     }
 
     fn advance(&mut self, to: u64) {
@@ -250,7 +256,11 @@ impl Way {
 
     /// The end of the free range that starts at `at`.
     fn free_until(&self, at: u64) -> u64 {
-        let held = self.held.range(at..).next().map_or(u64::MAX, |(offset, _)| *offset);
+        let held = self
+            .held
+            .range(at..)
+            .next()
+            .map_or(u64::MAX, |(offset, _)| *offset);
         let hole = self
             .holes
             .iter()
@@ -264,7 +274,8 @@ impl Way {
         let holes = std::mem::take(&mut self.holes);
         for (start, end) in holes {
             if (start..end).contains(&from) {
-                self.holes.extend([(start, from), (to, end)].into_iter().filter(|(a, b)| a < b));
+                self.holes
+                    .extend([(start, from), (to, end)].into_iter().filter(|(a, b)| a < b));
             } else {
                 self.holes.push((start, end));
             }
