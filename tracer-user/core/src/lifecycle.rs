@@ -27,6 +27,7 @@ mod names;
 mod pop;
 mod pull;
 mod queue;
+mod recall;
 mod send;
 mod sink;
 mod trace;
@@ -39,7 +40,8 @@ use self::{
     group::Groups,
     pop::{Pop, Pops},
     pull::Pull,
-    send::{Attempt, Outcome},
+    recall::{Recall, Recallable},
+    send::{Attempt, Outcome, Remember},
     trace::Attempts,
     transaction::Halves,
 };
@@ -64,6 +66,8 @@ pub(crate) enum Pending {
     Pop(Box<Pop>),
     /// The broker has the client process this.
     Direct(Box<Delivery>),
+    /// A timed message is taken back.
+    Recall(Box<Recall>),
     /// Nothing depends on it.
     Other,
 }
@@ -85,6 +89,7 @@ pub(crate) struct Lifecycle {
     pub(crate) sink: Sink,
     attempts: Attempts,
     halves: Halves,
+    recallable: Recallable,
     groups: Groups,
     pops: Pops,
     /// Processes that themselves serve clients: proxies and brokers. What they send and pull is passed on.
@@ -97,6 +102,7 @@ impl Lifecycle {
             sink,
             attempts: Attempts::new(),
             halves: Halves::new(),
+            recallable: Recallable::new(),
             groups: Groups::new(),
             pops: Pops::new(),
             servers: BTreeSet::new(),
@@ -133,6 +139,11 @@ impl Lifecycle {
             RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(peer, frame),
             RequestCode::CONSUMER_SEND_MSG_BACK => self.send_back(peer, frame),
             RequestCode::END_TRANSACTION if !passes_on => self.end_transaction(peer, frame),
+            RequestCode::RECALL_MESSAGE if !passes_on && !peer.mirrored => {
+                if let Some(recall) = Recall::read(peer, frame, &mut self.sink) {
+                    return Pending::Recall(Box::new(recall));
+                }
+            }
             RequestCode::HEART_BEAT => self.sink.totals.heartbeats += 1,
             _ => {}
         }
@@ -177,8 +188,15 @@ impl Lifecycle {
     pub(crate) fn answered(&mut self, pending: Pending, answer: Frame) {
         match pending {
             Pending::Send(attempt) => {
-                let (outcome, end) = (Outcome::Answered(&answer), answer.end);
-                attempt.finish(outcome, end, &mut self.sink, &mut self.attempts, &mut self.halves);
+                self.sent(*attempt, Outcome::Answered(&answer), answer.end);
+            }
+            Pending::Recall(recall) => {
+                recall.finish(
+                    Outcome::Answered(&answer),
+                    answer.end,
+                    &mut self.sink,
+                    &self.recallable,
+                );
             }
             Pending::Pull(pull) => self.pull_answered(*pull, answer),
             Pending::Pop(pop) => self.pop_answered(*pop, answer),
@@ -191,31 +209,33 @@ impl Lifecycle {
     pub(crate) fn written(&mut self, pending: Pending) {
         if let Pending::Send(attempt) = pending {
             let end = attempt.written;
-            attempt.finish(
-                Outcome::OneWay,
-                end,
-                &mut self.sink,
-                &mut self.attempts,
-                &mut self.halves,
-            );
+            self.sent(*attempt, Outcome::OneWay, end);
         }
     }
 
     /// Gives up waiting for the answer to a request, at `end`.
     pub(crate) fn unanswered(&mut self, pending: Pending, why: Unanswered, end: Timestamp) {
+        let outcome = match why {
+            Unanswered::TimedOut => Outcome::TimedOut,
+            Unanswered::Closed => Outcome::Closed,
+            Unanswered::Unknown => Outcome::Unknown,
+        };
         match pending {
-            Pending::Send(attempt) => {
-                let outcome = match why {
-                    Unanswered::TimedOut => Outcome::TimedOut,
-                    Unanswered::Closed => Outcome::Closed,
-                    Unanswered::Unknown => Outcome::Unknown,
-                };
-                attempt.finish(outcome, end, &mut self.sink, &mut self.attempts, &mut self.halves);
-            }
+            Pending::Send(attempt) => self.sent(*attempt, outcome, end),
+            Pending::Recall(recall) => recall.finish(outcome, end, &mut self.sink, &self.recallable),
             Pending::Pull(pull) => self.pull_unanswered(&pull),
             Pending::Direct(delivery) => self.not_consumed_directly(delivery),
             Pending::Pop(_) | Pending::Other => {}
         }
+    }
+
+    fn sent(&mut self, attempt: Attempt, outcome: Outcome<'_>, end: Timestamp) {
+        let remember = Remember {
+            attempts: &mut self.attempts,
+            halves: &mut self.halves,
+            recallable: &mut self.recallable,
+        };
+        attempt.finish(outcome, end, &mut self.sink, remember);
     }
 
     /// Takes in a heartbeat's body. Returns the client's id.

@@ -106,6 +106,8 @@ pub enum Operation {
     Send,
     /// One network attempt to hand the reply to a request to a broker.
     Reply,
+    /// A timed message is taken back before its time.
+    Recall,
     /// One delivered message, until the evidence of its end.
     Process,
     /// A half message of a transaction is to be delivered.
@@ -123,6 +125,7 @@ impl Operation {
             Operation::Create => "create",
             Operation::Send => "send",
             Operation::Reply => "reply",
+            Operation::Recall => "recall",
             Operation::Process => "process",
             Operation::Commit => "commit",
             Operation::Rollback => "rollback",
@@ -137,7 +140,7 @@ impl Operation {
             Operation::Send | Operation::Reply => Some("send"),
             Operation::Process => Some("process"),
             Operation::Commit | Operation::Rollback => Some("settle"),
-            Operation::Check => None,
+            Operation::Recall | Operation::Check => None,
         }
     }
 }

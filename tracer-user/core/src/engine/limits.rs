@@ -24,6 +24,8 @@ pub const POPPED: usize = 64 * 1024;
 pub const ATTEMPTS: usize = 64 * 1024;
 /// Half messages that are remembered for the end of their transaction, which a check may bring after hours.
 pub const HALVES: usize = 16 * 1024;
+/// Timed messages that are remembered for their recall, which may come until they are delivered.
+pub const RECALLABLE: usize = 16 * 1024;
 /// Requests that are remembered for the trace of their reply, which comes within seconds.
 pub const CONVERSATIONS: usize = 16 * 1024;
 /// Failed deliveries that are remembered for the link from their retry, which comes within hours.

@@ -47,6 +47,8 @@ pub struct Totals {
     pub transaction_spans: u64,
     /// Process spans that end by a record of the consumer's own trace.
     pub ended_by_client_trace: u64,
+    /// Spans of operation `recall`.
+    pub recall_spans: u64,
     /// Process spans that end by an offset commit.
     pub ended_by_commit: u64,
     /// Process spans that end by a send-back.
@@ -74,6 +76,8 @@ pub struct Totals {
     pub trace_records: u64,
     /// Bodies of clients' own trace that were not there, not whole, or compressed in a way that is not undone.
     pub unread_traces: u64,
+    /// Frames whose request or response code has no name here: of a later version, or of somebody's own.
+    pub unknown_codes: u64,
     /// Carried trace contexts that were not readable.
     pub malformed_contexts: u64,
     /// Ends of transactions whose half message is not known.

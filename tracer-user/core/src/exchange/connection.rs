@@ -214,8 +214,10 @@ impl Connection {
         totals.frames += 1;
         if frame.header.is_response() {
             totals.responses += 1;
+            totals.unknown_codes += u64::from(frame.header.response_code().name().is_none());
         } else {
             totals.requests += 1;
+            totals.unknown_codes += u64::from(frame.header.request_code().name().is_none());
             totals.one_way_requests += u64::from(frame.header.is_one_way());
         }
         if self.side.is_none() {

@@ -49,7 +49,8 @@ impl<'a> Known<'a> {
                 "RETRY_TOPIC" => &mut known.retry_topic,
                 "TAGS" => &mut known.tag,
                 "KEYS" => &mut known.keys,
-                "__SHARDINGKEY" => &mut known.sharding_key,
+                // Go's name for it means nothing to the broker, but the same to its producer, which picks queues by it
+                "__SHARDINGKEY" | "SHARDING_KEY" => &mut known.sharding_key,
                 "CORRELATION_ID" => &mut known.correlation_id,
                 "DELAY" => &mut known.delay_level,
                 "TIMER_DELIVER_MS" | "__STARTDELIVERTIME" => &mut known.deliver_at,
@@ -154,7 +155,7 @@ mod tests {
             ("TIMER_DELAY_SEC=3", 0, "delay"),
             ("__STARTDELIVERTIME=3", 0, "delay"),
             ("__SHARDINGKEY=k", 0, "fifo"),
-            ("SHARDING_KEY=k", 0, "normal"),
+            ("SHARDING_KEY=k", 0, "fifo"),
             ("_SYS_MSG_PRIORITY_=1", 0, "priority"),
             ("__LITE_TOPIC=1", 1, "lite"),
         ] {

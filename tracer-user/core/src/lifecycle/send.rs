@@ -24,6 +24,7 @@ use super::{
     attributes::Attributes,
     message::Known,
     names::{Name, Prefix, is_internal, own_namespace},
+    recall::{Recallable, Timed},
     trace::{Attempts, Origin, Trace},
     transaction::{Half, Halves},
 };
@@ -159,6 +160,13 @@ fn send_status(code: ResponseCode) -> Option<&'static str> {
     }
 }
 
+/// What is remembered of messages that were sent.
+pub(crate) struct Remember<'a> {
+    pub(crate) attempts: &'a mut Attempts,
+    pub(super) halves: &'a mut Halves,
+    pub(super) recallable: &'a mut Recallable,
+}
+
 impl Attempt {
     /// Reads a send request. `None` where it is no message of the user's.
     pub(super) fn read(
@@ -240,9 +248,9 @@ impl Attempt {
         outcome: Outcome<'_>,
         end: Timestamp,
         sink: &mut Sink,
-        attempts: &mut Attempts,
-        halves: &mut Halves,
+        remember: Remember<'_>,
     ) {
+        let attempts = remember.attempts;
         if self.operation == Operation::Send {
             let messages = self.messages();
             *match outcome {
@@ -285,7 +293,15 @@ impl Attempt {
                 group: self.group.clone(),
                 checked: None,
             };
-            halves.note(key, half);
+            remember.halves.note(key, half);
+        }
+        if let (Some(key), Some(_)) = (&key, outcome.field("recallHandle")) {
+            let timed = Timed {
+                send: context,
+                state: trace.state.clone(),
+                origin: trace.origin,
+            };
+            remember.recallable.note(key, timed);
         }
         let carried = trace.creation.filter(|_| trace.origin == Origin::Propagated);
         let parent = if self.forwarded {

@@ -74,6 +74,7 @@ impl Sink {
             Operation::Create => totals.create_spans += 1,
             Operation::Send => totals.send_spans += 1,
             Operation::Reply => totals.reply_spans += 1,
+            Operation::Recall => totals.recall_spans += 1,
             Operation::Process => totals.process_spans += 1,
             Operation::Commit | Operation::Rollback | Operation::Check => totals.transaction_spans += 1,
         }

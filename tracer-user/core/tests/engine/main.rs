@@ -8,6 +8,7 @@ mod evidence;
 mod limits;
 mod pops;
 mod random;
+mod recalls;
 mod replies;
 mod semconv;
 mod sends;

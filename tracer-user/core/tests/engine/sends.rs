@@ -1,7 +1,7 @@
 //! Send attempts and batches.
 
 use insta::assert_snapshot;
-use tracer_core::model::attribute::*;
+use tracer_core::model::{CapturedProperty, TraceFlags, attribute::*};
 
 use super::support::*;
 
@@ -370,4 +370,36 @@ fn the_tracer_ends_first() {
         s.at(20);
     });
     assert_snapshot!(brief(&script.spans()));
+}
+
+/// What the application asked for, and what upstream decided, with whatever the message says.
+#[test]
+fn captured_properties_and_carried_flags() {
+    let mut script = on_a_connection(|s, c| {
+        let with = key(K1) + ";region=eu;region=us;b3=0;AccessKey=hush;Region=x";
+        s.at(10)
+            .write(c, send(2, "orders", &with))
+            .at(20)
+            .read(c, sent(2, 0));
+    });
+    let captured = ["region", "absent", "AccessKey"].map(CapturedProperty::new);
+    assert!(captured[2].is_none());
+    script.config.captured_properties = captured.into_iter().flatten().collect();
+    let spans = script.spans();
+    let properties: Vec<_> = spans[0]
+        .attributes
+        .iter()
+        .filter(|a| a.key.starts_with(MESSAGING_ROCKETMQ_PROPERTY_PREFIX))
+        .map(|a| (a.key, a.value.as_str()))
+        .collect();
+    assert_eq!(properties, [("messaging.rocketmq.property.region", Some("us"))]);
+    assert_eq!(spans[0].context.flags, Some(TraceFlags::of(false)));
+    let carried = on_a_connection(|s, c| {
+        let with = format!("{};traceparent={PARENT}", key(K1));
+        s.at(10)
+            .write(c, send(2, "orders", &with))
+            .at(20)
+            .read(c, sent(2, 0));
+    });
+    assert_eq!(carried.spans()[0].context.flags, Some(TraceFlags::SAMPLED));
 }
