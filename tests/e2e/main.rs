@@ -5,6 +5,7 @@
 //! and each group shares a tracer and a collector.
 
 mod check;
+mod clients;
 mod exports;
 mod failures;
 mod filters;
@@ -14,6 +15,7 @@ mod lifecycle;
 mod load;
 mod matrix;
 mod privacy;
+mod proxy;
 mod scene;
 mod world;
 
@@ -46,11 +48,13 @@ fn main() -> ExitCode {
     let world = Arc::new(World::new());
     let mut trials = Vec::new();
     trials.extend(matrix::trials(&world));
+    trials.extend(clients::trials(&world));
     trials.extend(failures::trials(&world));
     trials.extend(filters::trials(&world));
     trials.extend(ipv6::trials(&world));
     trials.extend(exports::trials(&world));
     trials.extend(privacy::trials(&world));
+    trials.extend(proxy::trials(&world));
     trials.extend(foreign::trials(&world));
     trials.extend(lifecycle::trials(&world));
     trials.extend(load::trials(&world));

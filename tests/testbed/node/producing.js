@@ -64,7 +64,7 @@ class Producing {
       const result = await this.producer.send(message);
       // The library makes no id; what it calls one is the place in the store.
       log.write('sent', {
-        ...line, msgId: result.msgId, offsetMsgId: result.msgId, queue: result.messageQueue.queueId,
+        ...line, msgId: result.msgId, offsetMsgId: result.msgId, queue: Number(result.messageQueue.queueId),
         offset: result.queueOffset, status: result.sendStatus, startNs, endNs: log.now(),
       });
       return 0;

@@ -148,14 +148,16 @@ class Work:
             return chosen[-1]
 
         selector = QUEUE_SELECTOR_CALLBACK(select)
+        # The library refuses a null pointer, though the selector needs nothing.
+        nothing = ctypes.pointer(ctypes.c_int(0))
         result = _CSendResult()
         start = now()
-        status = dll.SendMessageOrderly(self._producer, message.handle, selector, None, 0, ctypes.pointer(result))
+        status = dll.SendMessageOrderly(self._producer, message.handle, selector, nothing, 0, ctypes.pointer(result))
         self._outcome(message, status, result, start, now(), queue=chosen[-1] if chosen else None)
 
     def _batch(self, first, size):
-        """What this library calls a batch is none to the broker, which stores it as one message: one line, with the first
-        message's key."""
+        """What this library calls a batch is none to the broker, which stores it as one message without key, tag or id: one
+        line."""
         messages = [Message(self._command, i) for i in range(first, first + size)]
         batch = dll.CreateBatchMessage()
         for message in messages:
@@ -173,9 +175,7 @@ class Work:
             self._failed_with(message, last_error(status), start, end)
 
     def _sent(self, message, result, start, end, **more):
-        # What the library calls the message's id is the place in the store.
-        self._write("sent", message, start, end, offset=result.offset, resultId=result.msgId.decode(),
-                    status=STATUS[result.sendStatus], **more)
+        self._write("sent", message, start, end, offset=result.offset, status=STATUS[result.sendStatus], **more)
 
     def _failed_with(self, message, error, start, end):
         with self._lock:
