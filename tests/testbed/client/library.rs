@@ -94,6 +94,12 @@ impl Library {
         everybody || more
     }
 
+    /// Whether it works with a server of this version. `rocketmq-client-rust` 1.0.0 cannot read the routes of a 4.9 name
+    /// server: it wants a member of 5.x (`enableActingMaster`) in each broker's entry.
+    pub fn works_with(self, server: &str) -> bool {
+        self != Library::Rust || !server.starts_with('4')
+    }
+
     /// Whether its sends carry a UNIQ_KEY that the client made and that its program knows as the message's id.
     pub fn makes_keys(self) -> bool {
         !matches!(self, Library::Node)

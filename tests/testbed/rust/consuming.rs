@@ -70,9 +70,9 @@ pub fn settings(command: &Command, instance: &str) -> Result<ClientConfig> {
         namesrv_addr: Some(command.text("ns")?.into()),
         instance_name: instance.into(),
         vip_channel_enabled: false,
-        // A retry topic, and a heartbeat with the newest subscription, are known within a second.
-        poll_name_server_interval: 1000,
-        heartbeat_broker_interval: 1000,
+        // The shortest that the library takes: when a retry topic is known, and the newest subscription to the broker.
+        poll_name_server_interval: 10_000,
+        heartbeat_broker_interval: 10_000,
         ..ClientConfig::default()
     })
 }
