@@ -17,6 +17,8 @@ mod matrix;
 mod privacy;
 mod proxy;
 mod scene;
+mod settings;
+mod unreadable;
 mod world;
 
 use std::{process::ExitCode, sync::Arc};
@@ -56,6 +58,8 @@ fn main() -> ExitCode {
     trials.extend(privacy::trials(&world));
     trials.extend(proxy::trials(&world));
     trials.extend(foreign::trials(&world));
+    trials.extend(unreadable::trials(&world));
+    trials.extend(settings::trials(&world));
     trials.extend(lifecycle::trials(&world));
     trials.extend(load::trials(&world));
     let conclusion = libtest_mimic::run(&arguments, trials);

@@ -55,7 +55,8 @@ impl Scene {
         ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
         // The collector writes what it still holds when it ends.
         collector.pause();
-        let ours = collector.spans()?.iter().filter(|span| world.owns(span.topic()));
+        // An old name of the topic's attribute is in no accessor, but every span's name has the topic.
+        let ours = collector.spans()?.iter().filter(|span| world.owns(&span.name));
         Ok((ours.cloned().collect(), log))
     }
 }
