@@ -16,7 +16,7 @@ use testbed::{
 
 use crate::{
     check,
-    scene::{ARRIVAL, Scene, by_message},
+    scene::{ARRIVAL, Scene, by_message, total},
     world::{NEWEST, World},
 };
 
@@ -167,7 +167,11 @@ fn grpc(world: &World) -> Result<()> {
     client.wait_consumed(&group, MESSAGES, ARRIVAL)?;
     let pid = client.pid();
     client.finish()?;
-    let (spans, _) = scene.finish(world)?;
+    let (spans, log) = scene.finish(world)?;
+    ensure!(
+        total(&log, "grpc_connections")? > 0,
+        "gRPC was not recognised:\n{log}"
+    );
     let invented = of_process(&spans, pid);
     ensure!(invented.is_empty(), "spans of a gRPC client: {invented:#?}");
     // Each message was sent once, by the proxy, on behalf of somebody whom nobody sees.
@@ -210,7 +214,11 @@ fn tls(world: &World) -> Result<()> {
     ensure!(sent.len() == MESSAGES, "{} sent", sent.len());
     client.wait_consumed(&group, MESSAGES, ARRIVAL)?;
     client.finish()?;
-    let (spans, _) = scene.finish(world)?;
+    let (spans, log) = scene.finish(world)?;
+    ensure!(
+        total(&log, "tls_connections")? > 0,
+        "TLS was not recognised:\n{log}"
+    );
     let invented: Vec<&Span> = spans.iter().filter(|span| span.topic() == topic).collect();
     ensure!(invented.is_empty(), "spans of encrypted traffic: {invented:#?}");
     Ok(())

@@ -10,7 +10,7 @@ pub(crate) mod python;
 pub(crate) mod rust;
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -73,15 +73,59 @@ pub(crate) fn part(say: Say, what: &str, present: bool, work: impl FnOnce() -> R
 }
 
 /// Lets `work` make something beside `place` and moves it there when it is complete, so that an interrupted set-up leaves
-/// nothing that looks finished.
+/// nothing that looks finished. Where another process makes the same, it waits for that one and takes what it made.
 pub(crate) fn into_place(place: &Path, work: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let mut partial = place.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
+    fs::create_dir_all(place.parent().unwrap_or(place))?;
+    let lock = beside(place, ".lock");
+    let lock = File::create(&lock).with_context(|| format!("creating {}", lock.display()))?;
+    // Until it is closed at the end of this function.
+    lock.lock()?;
+    if place.exists() {
+        return Ok(());
+    }
+    let partial = beside(place, ".partial");
     if partial.is_dir() {
         fs::remove_dir_all(&partial)?;
     }
-    fs::create_dir_all(place.parent().unwrap_or(place))?;
     work(&partial)?;
     fs::rename(&partial, place).with_context(|| format!("moving {} to its place", partial.display()))
+}
+
+fn beside(place: &Path, ending: &str) -> PathBuf {
+    let mut name = place.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        env, process,
+        sync::atomic::{AtomicU32, Ordering},
+        thread,
+        time::Duration,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_two_make_at_once_is_made_once() {
+        let dir = env::temp_dir().join(format!("rmqtrace-into-place-{}", process::id()));
+        let (place, made) = (dir.join("it"), AtomicU32::new(0));
+        let make = || {
+            into_place(&place, |partial| {
+                made.fetch_add(1, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(50));
+                Ok(fs::write(partial, "whole")?)
+            })
+        };
+        thread::scope(|scope| {
+            for maker in [scope.spawn(make), scope.spawn(make)] {
+                maker.join().unwrap().unwrap();
+            }
+        });
+        assert_eq!(made.load(Ordering::SeqCst), 1);
+        assert_eq!(fs::read_to_string(&place).unwrap(), "whole");
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }
