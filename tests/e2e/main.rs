@@ -11,6 +11,7 @@ mod failures;
 mod filters;
 mod foreign;
 mod ipv6;
+mod jaeger;
 mod lifecycle;
 mod load;
 mod matrix;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
     trials.extend(filters::trials(&world));
     trials.extend(ipv6::trials(&world));
     trials.extend(exports::trials(&world));
+    trials.extend(jaeger::trials(&world));
     trials.extend(privacy::trials(&world));
     trials.extend(proxy::trials(&world));
     trials.extend(foreign::trials(&world));
