@@ -5,9 +5,10 @@
 //! what everybody who sees the message sees: the trace id, computed or carried, and the carried sampled flag.
 //!
 //! - A span without links is decided by its own context: sends, creates, ends of transactions, replies.
-//! - A span with links is kept when one of the linked contexts is: batch sends and receives, which stand in traces
-//!   of their own and concern several messages, and process spans, which link their message's creation context and may
-//!   stand in the trace of a receive.
+//! - A process span is decided by its first link, its message's creation context: it may stand in the trace of a
+//!   receive, and so may the attempt before it, which it links too.
+//! - Any other span with links is kept when one of the linked contexts is: batch sends, receives and settlements,
+//!   which stand in traces of their own and concern several messages.
 //! - A span with links and a carried context of its own counts that among them.
 //!
 //! The rule of the ratio is that of OpenTelemetry's Java SDK, which RocketMQ's instrumented clients have
@@ -15,7 +16,7 @@
 //! `ratio · (2^63 − 1)`. SDKs of other languages shift or mask these bits and may differ on ids whose highest bit is
 //! set; with them a parent-based sampler agrees, since the carried flag tells.
 
-use crate::model::{Span, SpanContext, TraceId};
+use crate::model::{Operation, Span, SpanContext, TraceId};
 
 /// What is kept where nobody upstream has decided.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -79,7 +80,12 @@ impl Sampler {
 /// The contexts of the messages that a span is about, of which one that is kept is enough.
 pub fn deciding(span: &Span) -> impl Iterator<Item = SpanContext> + '_ {
     let own = span.links.is_empty() || span.context.flags.is_some();
-    let links = span.links.iter().map(|link| link.context);
+    let most = if span.operation == Operation::Process {
+        1
+    } else {
+        usize::MAX
+    };
+    let links = span.links.iter().take(most).map(|link| link.context);
     own.then_some(span.context).into_iter().chain(links)
 }
 

@@ -102,7 +102,8 @@ proptest! {
         prop_assert_eq!(sampler.keeps(&span(Operation::Process, child, &[creation])), kept);
         // under a receive span, and a later attempt
         let elsewhere = own_trace(other);
-        prop_assert_eq!(sampler.keeps(&span(Operation::Process, elsewhere, &[creation, child])), kept);
+        prop_assert_eq!(sampler.keeps(&span(Operation::Process, elsewhere, &[creation])), kept);
+        prop_assert_eq!(sampler.keeps(&span(Operation::Process, elsewhere, &[creation, elsewhere])), kept);
     }
 
     /// What concerns several messages is kept with the first of them that is.
