@@ -3,6 +3,7 @@
 mod client_trace;
 mod connections;
 mod deliveries;
+mod dialects;
 mod direct;
 mod evidence;
 mod limits;

@@ -25,6 +25,16 @@ pub(crate) struct Frame {
     fields: Vec<(String, String)>,
     body: Vec<u8>,
     binary: bool,
+    /// The header instead of all that.
+    header: Option<String>,
+}
+
+/// A frame with this JSON header, byte for byte.
+pub(crate) fn raw(header: &str) -> Frame {
+    Frame {
+        header: Some(header.to_owned()),
+        ..request(0, 0)
+    }
 }
 
 pub(crate) fn request(code: i32, opaque: i32) -> Frame {
@@ -36,6 +46,7 @@ pub(crate) fn request(code: i32, opaque: i32) -> Frame {
         fields: Vec::new(),
         body: Vec::new(),
         binary: false,
+        header: None,
     }
 }
 
@@ -98,6 +109,9 @@ impl Frame {
     }
 
     fn json_header(&self) -> Vec<u8> {
+        if let Some(header) = &self.header {
+            return header.clone().into_bytes();
+        }
         let fields = self
             .fields
             .iter()
