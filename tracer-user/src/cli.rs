@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Override;
+use crate::config::{
+    Override,
+    value::{ByteSize, HumanDuration},
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -14,6 +17,7 @@ Examples:
   rmqtrace run --endpoint http://collector:4317      the same by OTLP/gRPC
   rmqtrace run --exe java --exclude-topic 'test-*'   some processes, not all topics
   rmqtrace replay capture.pcapng                     what a capture file holds; no privilege needed
+  rmqtrace record support.pcapng --duration 1m       what is captured, for a replay elsewhere; no message bodies
   rmqtrace config --config /etc/rmqtrace.yaml        what the settings come to
 
 Every setting is also an environment variable (RMQTRACE_CAPTURE_RING_BYTES=32MiB) and a key of a YAML file;
@@ -44,8 +48,30 @@ pub(crate) enum Command {
     /// Make spans of capture files (tcpdump, Wireshark, `rmqtrace record`); needs no privilege
     #[command(after_help = AFTER_HELP)]
     Replay(Replay),
+    /// Trace like `run`, and keep what is captured in a pcapng file that replays to the same spans
+    #[command(after_help = AFTER_HELP)]
+    Record(Record),
     /// Print the settings as they are in effect, as a file that can be used again
     Config(Settings),
+}
+
+/// What to record, and for how long.
+#[derive(Debug, Args)]
+pub(crate) struct Record {
+    /// The file, which is emptied first; `-` is standard output
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// End after this time, such as 30s [default: when stopped]
+    #[arg(long, value_name = "TIME", help_heading = "Recording")]
+    pub(crate) duration: Option<HumanDuration>,
+    /// End before the file is longer than this, such as 100MiB [default: no bound]
+    #[arg(long, value_name = "SIZE", help_heading = "Recording")]
+    pub(crate) max_bytes: Option<ByteSize>,
+    /// Seed of the ids that are random, should spans be exported at the same time [default: chosen anew]
+    #[arg(long, value_name = "NUMBER", help_heading = "Recording")]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) settings: Settings,
 }
 
 /// What to replay, and how.

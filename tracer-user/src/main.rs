@@ -5,6 +5,7 @@
 //! | [`cli`], [`config`] | flags; settings of file, environment and flags |
 //! | [`capture`] | the kernel side: load, attach, read |
 //! | [`run`] | the daemon: wiring, clockwork, end |
+//! | [`record`] | keeps what the daemon captures |
 //! | [`replay`] | capture files instead of the kernel |
 //! | [`filter`] | which processes, topics and groups |
 //! | [`enrich`] | who is behind a span |
@@ -19,6 +20,7 @@ mod enrich;
 mod export;
 mod filter;
 mod logging;
+mod record;
 mod replay;
 mod run;
 
@@ -41,8 +43,22 @@ fn main() -> ExitCode {
         Command::Run(settings) => load(&settings).map_err(Into::into).and_then(|loaded| {
             settle_environment();
             logging::start(&loaded.config.log, loaded.config.capture.kernel_log)?;
-            run::run(loaded)
+            run::run(loaded, None)
         }),
+        Command::Record(options) => load(&options.settings)
+            .map_err(Into::into)
+            .and_then(|mut loaded| {
+                settle_environment();
+                logging::start(&loaded.config.log, loaded.config.capture.kernel_log)?;
+                record::settle(&mut loaded);
+                let recording = record::Options {
+                    file: options.file,
+                    duration: options.duration.map(|duration| duration.0),
+                    max_bytes: options.max_bytes.map(|size| size.0),
+                    seed: options.seed,
+                };
+                run::run(loaded, Some(&recording))
+            }),
         Command::Replay(options) => load(&options.settings).map_err(Into::into).and_then(|loaded| {
             settle_environment();
             logging::start(&loaded.config.log, loaded.config.capture.kernel_log)?;

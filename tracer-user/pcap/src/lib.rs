@@ -16,10 +16,10 @@ mod error;
 mod file;
 mod fragments;
 pub mod limits;
-
+mod mask;
 mod note;
 mod packet;
-
+mod recorder;
 mod replay;
 mod tcp;
 mod timeline;
@@ -27,7 +27,7 @@ mod totals;
 
 pub use error::{Damage, FileError};
 pub use note::{Host, ProcessNote};
-
+pub use recorder::Recorder;
 pub use replay::{Event, Replay};
 pub use timeline::Input;
 pub use totals::Totals;

@@ -16,6 +16,9 @@ pub const HELD_BYTES: usize = 2 << 20;
 pub const HELD_RANGES: usize = 4096;
 /// Most bytes that wait over all connections, those of connections that are not recognised yet included.
 pub const ALL_HELD_BYTES: usize = 128 << 20;
+/// How long bytes wait for earlier ones that the other end has acknowledged: packets may be captured in another order
+/// than they went by.
+pub const REORDERING: Duration = Duration::from_millis(50);
 /// How long bytes wait for earlier ones where no acknowledgement tells that those went past unseen. A lost packet
 /// is sent again within a second, a second time within three.
 pub const PATIENCE: Duration = Duration::from_secs(5);

@@ -157,17 +157,10 @@ impl Tcp {
             return;
         }
         self.swept = time;
-        let patience = u64::try_from(limits::PATIENCE.as_nanos()).unwrap_or(u64::MAX);
         for connection in self.connections.values_mut() {
-            let due = |way: &Way| {
-                way.waits_since()
-                    .is_some_and(|since| since.saturating_add(patience) <= time)
-            };
-            if connection.ways.iter().any(due) {
-                self.held -= connection.held();
-                connection.give_up_waiting(time, &mut Out { totals, out });
-                self.held += connection.held();
-            }
+            self.held -= connection.held();
+            connection.expire(time, &mut Out { totals, out });
+            self.held += connection.held();
         }
     }
 }
@@ -258,11 +251,27 @@ impl Connection {
             self.count(&late, to);
         }
         if segment.fin {
-            self.way(from).finish(sequence.wrapping_add(segment.length));
+            self.way(from).finish(time, sequence.wrapping_add(segment.length));
         }
         self.pass_on(time, process, to);
-        if self.ways.iter().all(Way::is_finished) {
-            self.end(time, to);
+        self.end_if_finished(time, to);
+    }
+
+    /// Gives up what has waited too long.
+    fn expire(&mut self, time: u64, to: &mut Out<'_, impl FnMut(Record<'_>)>) {
+        let patience = u64::try_from(limits::PATIENCE.as_nanos()).unwrap_or(u64::MAX);
+        for end in [End::First, End::Second] {
+            if let Some(since) = self.way(end).waits_since() {
+                self.drain(time, end, since.saturating_add(patience) <= time, to);
+            }
+        }
+        self.end_if_finished(time, to);
+    }
+
+    fn end_if_finished(&mut self, time: u64, to: &mut Out<'_, impl FnMut(Record<'_>)>) {
+        if !matches!(self.state, State::Ended) && self.ways.iter().all(Way::is_finished) {
+            let ended = self.ways.iter().filter_map(Way::finished_at).max();
+            self.end(ended.unwrap_or(time), to);
         }
     }
 
@@ -343,9 +352,7 @@ impl Connection {
             role: Role::CLIENT,
             from_start: self.ways.iter().all(Way::is_from_start),
         }));
-        probe.replay(|time, end, piece| {
-            emit(self.id, process, client, time, end, piece, to);
-        });
+        probe.replay(|end, piece| emit(self.id, process, client, end, piece, to));
     }
 
     /// Passes on what one end sent, as far as it is in order; with `all` also what waits behind holes.
@@ -356,11 +363,15 @@ impl Connection {
             End::Second => &mut ways[1],
         };
         let from_start = way.is_from_start();
-        way.drain(all, |piece| match state {
-            State::New(probe) => probe.push(time, end, from_start, piece),
-            State::Ours(client, process) => emit(*id, *process, *client, time, end, piece, to),
+        let lost = way.drain(time, all, |piece| match state {
+            State::New(probe) => probe.push(end, from_start, piece),
+            State::Ours(client, process) => emit(*id, *process, *client, end, piece, to),
             State::Foreign | State::Ended => {}
         });
+        if lost > 0 && matches!(state, State::Ours(..)) {
+            to.totals.losses += 1;
+            to.totals.lost_bytes += lost;
+        }
     }
 
     /// Holes are as good as lost.
@@ -405,7 +416,6 @@ fn emit(
     connection: ConnectionId,
     process: ProcessId,
     client: End,
-    time: u64,
     end: End,
     piece: &Piece<'_>,
     to: &mut Out<'_, impl FnMut(Record<'_>)>,
@@ -424,8 +434,8 @@ fn emit(
         } else {
             Direction::RECV
         },
-        start: Timestamp(time),
-        end: Timestamp(time),
+        start: Timestamp(piece.time),
+        end: Timestamp(piece.time),
         offset: piece.offset,
         length: piece.length,
         bytes: piece.bytes,

@@ -12,10 +12,12 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Facts, java};
 
 /// Who makes a process's RocketMQ spans.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Agent {
     /// OpenTelemetry's Java agent, or a distribution of it.
     OpenTelemetry,

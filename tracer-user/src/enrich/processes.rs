@@ -39,13 +39,23 @@ pub(crate) struct Process {
 impl Process {
     /// A process that nobody looked at: a capture file's, or a test's.
     pub(crate) fn of_resource(resource: Resource) -> Process {
+        Process::recorded(resource, None)
+    }
+
+    /// A process that somebody looked at when it was recorded.
+    pub(crate) fn recorded(resource: Resource, agent: Option<Agent>) -> Process {
         Process {
             resource,
             verdict: Verdict::Allow,
-            agent: None,
+            agent,
             start_ticks: None,
             since: Timestamp(0),
         }
+    }
+
+    /// From when on it is this one.
+    pub(crate) fn since(&self) -> Timestamp {
+        self.since
     }
 }
 

@@ -16,7 +16,7 @@ use tracer_core::{
 };
 use tracer_pcap::ProcessNote;
 
-use super::{Process, Resource};
+use super::{Process, Resource, instrumented::Agent};
 
 /// The processes, at most as many as allowed.
 #[derive(Debug)]
@@ -41,8 +41,11 @@ struct Entry {
 pub(crate) struct Note {
     /// From when on it is this one, nanoseconds since 1970.
     pub(crate) since: u64,
-    /// Its resource.
-    pub(crate) attributes: BTreeMap<String, NoteValue>,
+    /// Who makes its RocketMQ spans already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<Agent>,
+    /// Its resource, in order.
+    pub(crate) attributes: Vec<(String, NoteValue)>,
 }
 
 /// An attribute's value.
@@ -82,7 +85,7 @@ impl Replayed {
     pub(crate) fn introduce(&mut self, note: &ProcessNote<'_>) {
         let pid = note.process.0;
         match serde_json::from_str::<Note>(note.resource) {
-            Ok(said) => self.insert(pid, Timestamp(said.since), said.resource()),
+            Ok(said) => self.insert(pid, Timestamp(said.since), said.process()),
             Err(error) => tracing::warn!(pid, %error, "what the recording says of a process cannot be read"),
         }
     }
@@ -91,8 +94,8 @@ impl Replayed {
     pub(crate) fn announce(&mut self, open: &Open) {
         let pid = open.process.0;
         if !self.entries.contains_key(&pid) {
-            let resource = self.of_address(open.local.ip());
-            self.insert(pid, Timestamp(0), resource);
+            let process = Process::of_resource(self.of_address(open.local.ip()));
+            self.insert(pid, Timestamp(0), process);
         }
     }
 
@@ -112,7 +115,7 @@ impl Replayed {
         self.order.len()
     }
 
-    fn insert(&mut self, pid: u32, since: Timestamp, resource: Resource) {
+    fn insert(&mut self, pid: u32, since: Timestamp, process: Process) {
         if self.order.len() >= self.most
             && let Some(oldest) = self.order.pop_front()
             && let Some(entries) = self.entries.get_mut(&oldest)
@@ -122,7 +125,7 @@ impl Replayed {
                 self.entries.remove(&oldest);
             }
         }
-        let process = Arc::new(Process::of_resource(resource));
+        let process = Arc::new(process);
         self.entries
             .entry(pid)
             .or_default()
@@ -168,8 +171,8 @@ impl Replayed {
 }
 
 impl Note {
-    /// What to write about a process that is `resource` since then.
-    pub(crate) fn of(resource: &Resource, since: u64) -> Note {
+    /// What to write about a process that is this one since then.
+    pub(crate) fn of(process: &Process, since: u64) -> Note {
         let value = |value: &Value| match value {
             Value::Str(text) => NoteValue::Text(text.to_string()),
             Value::Shared(text) => NoteValue::Text(text.to_string()),
@@ -178,18 +181,23 @@ impl Note {
             Value::Bool(b) => NoteValue::Bool(*b),
             Value::Strings(texts) => NoteValue::Texts(texts.clone()),
         };
-        let attributes = resource.attributes.iter().map(|(k, v)| (k.clone(), value(v)));
+        let attributes = process
+            .resource
+            .attributes
+            .iter()
+            .map(|(k, v)| (k.clone(), value(v)));
         Note {
             since,
+            agent: process.agent,
             attributes: attributes.collect(),
         }
     }
 
-    fn resource(self) -> Resource {
-        let service = match self.attributes.get("service.name") {
-            Some(NoteValue::Text(name)) => name.as_str().into(),
-            _ => "unknown_service".into(),
-        };
+    fn process(self) -> Process {
+        let service = self.attributes.iter().find_map(|(key, value)| match value {
+            NoteValue::Text(name) if key == "service.name" => Some(name.as_str().into()),
+            _ => None,
+        });
         let value = |value| match value {
             NoteValue::Bool(b) => Value::Bool(b),
             NoteValue::Int(n) => Value::Int(n),
@@ -198,9 +206,10 @@ impl Note {
             NoteValue::Texts(texts) => Value::Strings(texts),
         };
         let attributes = self.attributes.into_iter().map(|(k, v)| (k, value(v)));
-        Resource {
-            service,
+        let resource = Resource {
+            service: service.unwrap_or_else(|| "unknown_service".into()),
             attributes: attributes.collect(),
-        }
+        };
+        Process::recorded(resource, self.agent)
     }
 }

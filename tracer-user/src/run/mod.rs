@@ -40,6 +40,7 @@ use crate::{
     },
     export::{self, Finished, Outputs, otlp},
     filter::Verdict,
+    record,
 };
 
 /// Records read before signals and ticks get a turn.
@@ -51,23 +52,25 @@ const HINT_TICKS: u64 = 30;
 /// Longest wait for the receiver's name, which is only wanted to leave a process of this machine alone.
 const NAME_LOOKUP: Duration = Duration::from_millis(200);
 
-/// Traces until a signal comes.
-pub(crate) fn run(loaded: Loaded) -> anyhow::Result<()> {
+/// Traces until a signal comes, or until the recording ends where there is one.
+pub(crate) fn run(loaded: Loaded, recording: Option<&record::Options>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let result = runtime.block_on(trace(loaded));
+    let result = runtime.block_on(trace(loaded, recording));
     // an output that is stuck in a write must not hold up the end
     runtime.shutdown_background();
     result
 }
 
-async fn trace(loaded: Loaded) -> anyhow::Result<()> {
+async fn trace(loaded: Loaded, recording: Option<&record::Options>) -> anyhow::Result<()> {
     let started = Instant::now();
     let Loaded { config, warnings } = loaded;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let mut signals = Signals::listen().context("signals cannot be waited for")?;
-    let mut pipeline = Pipeline::new(&config, RandomState::new().build_hasher().finish())?;
+    let seed = recording.and_then(|recording| recording.seed);
+    let seed = seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    let mut pipeline = Pipeline::new(&config, seed)?;
     let capture = CaptureConfig {
         ring_bytes: u32::try_from(config.capture.ring_bytes.0).unwrap_or(u32::MAX),
         kernel_log: kernel_log(config.capture.kernel_log),
@@ -76,6 +79,9 @@ async fn trace(loaded: Loaded) -> anyhow::Result<()> {
     };
     let mut capture = Capture::start(&capture, &receivers(&config).await)?;
     let mut outputs = Outputs::start(&config.export)?;
+    if let Some(recording) = recording {
+        pipeline.record_to(recording)?;
+    }
     announce(&config, &capture, started);
 
     let mut tick = interval(Duration::from_secs(1));
@@ -105,6 +111,9 @@ async fn trace(loaded: Loaded) -> anyhow::Result<()> {
         read(&mut capture, &mut pipeline, &mut |finished| {
             outputs.send(finished)
         });
+        if pipeline.is_recorded() {
+            break;
+        }
     }
 
     let end = end(
@@ -127,7 +136,7 @@ async fn trace(loaded: Loaded) -> anyhow::Result<()> {
     };
     // where standard error is closed, nobody reads them
     let _ = writeln!(std::io::stderr(), "{}", totals.line(config.log.format));
-    Ok(())
+    pipeline.recorded()
 }
 
 fn kernel_log(setting: KernelLog) -> Option<log::Level> {

@@ -21,6 +21,7 @@ use crate::{
     enrich::{Processes, Replayed, Who, facts::start_ticks, library},
     export::Finished,
     filter::{MessageFilter, ProcessFilter, RateLimits, ServiceRules, Verdict},
+    record::{self, Tape},
 };
 
 /// What happened to records and spans between the ring and the outputs.
@@ -68,6 +69,8 @@ pub(crate) struct Pipeline {
     /// What the kernel side has not been told yet.
     verdicts: Vec<(u32, Verdict)>,
     counts: Counts,
+    /// Keeps what comes in.
+    tape: Option<Tape>,
 }
 
 impl Pipeline {
@@ -117,7 +120,24 @@ impl Pipeline {
             decided: HashMap::new(),
             verdicts: Vec::new(),
             counts: Counts::default(),
+            tape: None,
         })
+    }
+
+    /// Keeps what comes in from now on. Its times and those of the spans go by one reading of the clocks.
+    pub(crate) fn record_to(&mut self, options: &record::Options) -> anyhow::Result<()> {
+        self.tape = Some(Tape::create(options, &self.anchor)?);
+        Ok(())
+    }
+
+    /// Whether the recording has come to its end.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.tape.as_ref().is_some_and(Tape::is_done)
+    }
+
+    /// What became of the recording, where there is one.
+    pub(crate) fn recorded(&mut self) -> anyhow::Result<()> {
+        self.tape.take().map_or(Ok(()), Tape::result)
     }
 
     /// Takes in one record of the ring.
@@ -138,6 +158,9 @@ impl Pipeline {
     pub(crate) fn take(&mut self, record: Record<'_>, emit: &mut impl FnMut(Finished)) {
         if !self.wanted(&record) {
             self.counts.filtered_records += 1;
+            return;
+        }
+        if self.tape.as_mut().is_some_and(|tape| !tape.record(&record)) {
             return;
         }
         self.engine.handle_record(record);
@@ -185,6 +208,9 @@ impl Pipeline {
     /// Lets the engine's time pass, where it has something to do.
     pub(crate) fn time(&mut self, now: Timestamp, emit: &mut impl FnMut(Finished)) {
         if self.engine.poll_timeout().is_some_and(|due| due <= now) {
+            if self.tape.as_mut().is_some_and(|tape| !tape.time(now)) {
+                return;
+            }
             self.engine.handle_timeout(now);
             self.drain(emit);
         }
@@ -192,8 +218,10 @@ impl Pipeline {
 
     /// Once a second: the clocks.
     pub(crate) fn tick(&mut self) {
-        self.anchor = Anchor::read();
-        self.engine.set_wall_offset(self.anchor.offset_ns());
+        if self.tape.is_none() {
+            self.anchor = Anchor::read();
+            self.engine.set_wall_offset(self.anchor.offset_ns());
+        }
     }
 
     /// Now and then: processes that are gone.
@@ -205,6 +233,9 @@ impl Pipeline {
 
     /// Ends what is open.
     pub(crate) fn finish(&mut self, now: Timestamp, emit: &mut impl FnMut(Finished)) {
+        if let Some(tape) = &mut self.tape {
+            tape.end(now);
+        }
         self.engine.finish(now);
         self.drain(emit);
     }
@@ -265,6 +296,9 @@ impl Pipeline {
     fn decide(&mut self, pid: u32, time: Timestamp) -> Verdict {
         let process = self.processes.opened(pid, time, &self.anchor);
         let verdict = process.verdict;
+        if let Some(tape) = self.tape.as_mut().filter(|_| verdict == Verdict::Allow) {
+            tape.process(pid, &process);
+        }
         self.verdicts.push((pid, verdict));
         if self.decided.insert(pid, verdict) != Some(verdict) {
             let service = &*process.resource.service;

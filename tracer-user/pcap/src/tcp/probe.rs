@@ -75,10 +75,10 @@ impl Probe {
     }
 
     /// Takes in what this end sent.
-    pub(super) fn push(&mut self, time: u64, end: End, from_start: bool, piece: &Piece<'_>) {
+    pub(super) fn push(&mut self, end: End, from_start: bool, piece: &Piece<'_>) {
         self.held_bytes += piece.bytes.len();
         self.held.push(HeldPiece {
-            time,
+            time: piece.time,
             end,
             offset: piece.offset,
             length: piece.length,
@@ -114,7 +114,7 @@ impl Probe {
                 Stream::new()
             }
         });
-        let time = Timestamp(time);
+        let time = Timestamp(piece.time);
         stream.push(piece.offset, piece.length, piece.bytes, time, time);
         while let Some(event) = stream.poll() {
             if let Event::Frame(frame) = event {
@@ -142,15 +142,16 @@ impl Probe {
     }
 
     /// Passes on what is held.
-    pub(super) fn replay(self, mut each: impl FnMut(u64, End, &Piece<'_>)) {
+    pub(super) fn replay(self, mut each: impl FnMut(End, &Piece<'_>)) {
         for held in self.held {
             let piece = Piece {
+                time: held.time,
                 offset: held.offset,
                 length: held.length,
                 bytes: &held.bytes,
                 lost: held.lost,
             };
-            each(held.time, held.end, &piece);
+            each(held.end, &piece);
         }
     }
 }

@@ -10,6 +10,8 @@ use crate::limits;
 /// A part of the stream that is passed on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Piece<'a> {
+    /// When it could be read.
+    pub(super) time: u64,
     /// Offset of its first byte.
     pub(super) offset: u64,
     /// Length on the wire; what is behind `bytes` the capture cut off.
@@ -45,8 +47,8 @@ pub(super) struct Way {
     acknowledged: u64,
     /// Offset behind the last byte, and when that was said.
     finished: Option<(u64, u64)>,
-    /// Time of the packet at hand.
-    now: u64,
+    /// Time of what was passed on last.
+    last: u64,
 }
 
 #[derive(Debug)]
@@ -83,7 +85,6 @@ impl Way {
 
     /// Takes in a segment's bytes.
     pub(super) fn push(&mut self, time: u64, sequence: u32, length: u32, bytes: &[u8]) -> Pushed {
-        self.now = time;
         if self.origin.is_none() {
             self.origin = Some(sequence);
             self.next_sequence = sequence;
@@ -130,13 +131,13 @@ impl Way {
     }
 
     /// The byte with this number does not come any more: the stream ends before it.
-    pub(super) fn finish(&mut self, sequence: u32) {
+    pub(super) fn finish(&mut self, time: u64, sequence: u32) {
         if self.origin.is_none() {
             self.origin = Some(sequence);
             self.next_sequence = sequence;
         }
         if let Ok(end) = u64::try_from(self.offset(sequence)) {
-            self.finished.get_or_insert((end, self.now));
+            self.finished.get_or_insert((end, time));
         }
     }
 
@@ -167,16 +168,20 @@ impl Way {
         self.held.values().map(|held| held.since).chain(end).min()
     }
 
-    /// Passes on what is in order; with `all` also what waits behind holes.
-    pub(super) fn drain(&mut self, all: bool, mut each: impl FnMut(&Piece<'_>)) {
+    /// Passes on what is in order at `now`; with `all` also what waits behind holes. Returns how many bytes are lost
+    /// behind the last ones.
+    pub(super) fn drain(&mut self, now: u64, all: bool, mut each: impl FnMut(&Piece<'_>)) -> u64 {
+        let mut after_loss = false;
         while let Some((&offset, held)) = self.held.first_key_value() {
             let end = offset + u64::from(held.length);
             let lost = offset.saturating_sub(self.next);
             let too_much = self.held_bytes > limits::HELD_BYTES || self.held.len() > limits::HELD_RANGES;
-            if lost > 0 && !all && !too_much && self.acknowledged < offset {
+            let given_up = all || too_much || self.is_given_up(offset, held.since, now);
+            if lost > 0 && !given_up {
                 break;
             }
             if lost > 0 {
+                after_loss = true;
                 if self.holes.len() >= limits::LATE_HOLES {
                     self.holes.remove(0);
                 }
@@ -186,7 +191,10 @@ impl Way {
                 break;
             };
             self.held_bytes -= held.bytes.len();
+            // what waited for bytes that came is there now; what waited in vain was there all the time
+            self.last = self.last.max(if after_loss { held.since } else { now });
             each(&Piece {
+                time: self.last,
                 offset,
                 length: held.length,
                 bytes: &held.bytes,
@@ -198,14 +206,35 @@ impl Way {
                 self.fill_hole(offset, end);
             }
         }
-        if let Some((end, _)) = self.finished
-            && end > self.next
-            && self.held.is_empty()
-            && (all || self.acknowledged >= end)
-        {
-            // the last bytes never came
-            self.advance(end);
+        match self.finished {
+            Some((end, since)) if end > self.next && self.held.is_empty() => {
+                if !all && !self.is_given_up(end, since, now) {
+                    return 0;
+                }
+                let lost = end - self.next;
+                self.advance(end);
+                lost
+            }
+            // the other end has bytes that never came; a single one is the number of an end that was not seen
+            None if all && self.acknowledged > self.next + 1 => {
+                let lost = self.acknowledged - self.next;
+                self.advance(self.acknowledged);
+                lost
+            }
+            _ => 0,
         }
+    }
+
+    /// Whether the hole before `offset`, known since then, will not be filled: the other end has had its bytes for a
+    /// while.
+    fn is_given_up(&self, offset: u64, since: u64, now: u64) -> bool {
+        let grace = u64::try_from(limits::REORDERING.as_nanos()).unwrap_or(u64::MAX);
+        self.acknowledged >= offset && since.saturating_add(grace) <= now
+    }
+
+    /// When the end of the stream was told.
+    pub(super) fn finished_at(&self) -> Option<u64> {
+        self.finished.map(|(_, time)| time)
     }
 
     /// Drops what waits.
