@@ -182,6 +182,39 @@ mod tests {
         insta::assert_json_snapshot!(request(&batch));
     }
 
+    /// Flags as they were carried, a count of what was cut, and old names without a schema.
+    #[test]
+    fn flags_cuts_and_old_names() {
+        let mut finished = sample::owned("orders");
+        let carried = |sampled| model::SpanContext {
+            flags: Some(model::TraceFlags(u8::from(sampled) | model::TraceFlags::RANDOM.0)),
+            ..finished.span.context
+        };
+        let link = |context| model::Link {
+            context,
+            attributes: Vec::new(),
+        };
+        finished.span.links = vec![link(carried(false)), link(carried(true))];
+        finished.span.context = carried(false);
+        finished.cut = model::Cut {
+            attributes: 2,
+            links: 3,
+            values: 4,
+        };
+        finished.naming = model::Naming::Old;
+        let request = request(&[Arc::new(finished)]);
+        let scope = &request.resource_spans[0].scope_spans[0];
+        let span = &scope.spans[0];
+        assert_eq!(
+            (scope.schema_url.as_str(), span.name.as_str()),
+            ("", "orders send")
+        );
+        assert_eq!((span.dropped_attributes_count, span.dropped_links_count), (2, 3));
+        // what is exported is sampled; a link is what was carried
+        let flags: Vec<u32> = span.links.iter().map(|link| link.flags & 0xff).collect();
+        assert_eq!((span.flags & 0xff, &flags[..]), (3, &[2, 3][..]));
+    }
+
     #[test]
     fn a_batch_is_grouped_by_process() {
         let (a, b) = (sample::process("a"), sample::process("b"));

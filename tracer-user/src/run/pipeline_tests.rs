@@ -203,3 +203,77 @@ fn records_of_another_build_are_counted_and_do_no_harm() {
     assert!(world.pipeline.counts().bad_records >= 3);
     assert!(world.spans.is_empty());
 }
+
+/// Settings, whether the span leaves, and the counter of those that do not.
+#[test]
+fn what_is_not_kept_is_counted() {
+    let (ratio, rate) = (
+        "sampler: traceidratio, ratio: 0",
+        "max_messages_per_second: {a: 0}",
+    );
+    for (sampling, kept, unsampled, limited) in [
+        ("", 1, 0, 0),
+        ("sampler: always_off", 0, 1, 0),
+        (ratio, 0, 1, 0),
+        ("sampler: parentbased_always_off", 0, 1, 0),
+        (rate, 0, 0, 1),
+        ("max_messages_per_second: {b: 0}", 1, 0, 0),
+    ] {
+        let mut world = World::new(&format!("{{sampling: {{{sampling}}}}}"));
+        let pid = world.child.id();
+        world.record(&open(pid));
+        world.record(&sent(pid, "a"));
+        let counts = world.pipeline.counts();
+        let got = (
+            world.spans.len(),
+            counts.unsampled_spans,
+            counts.rate_limited_spans,
+        );
+        assert_eq!(got, (kept, unsampled, limited), "{sampling}");
+        // left out, but seen
+        assert_eq!(world.pipeline.totals().messages_sent, 1);
+    }
+}
+
+#[test]
+fn names_and_bounds_are_applied() {
+    let mut world = World::new("{semconv: dup, attributes: {max_value_length: 3, max_per_span: 30}}");
+    let pid = world.child.id();
+    world.record(&open(pid));
+    world.record(&sent(pid, "orders"));
+    let [finished] = &world.spans[..] else {
+        panic!("one span: {:?}", world.spans)
+    };
+    let text = |key: &str| {
+        let found = finished.span.attributes.iter().find(|a| a.key == key);
+        found.and_then(|a| a.value.as_str())
+    };
+    assert_eq!(text("messaging.destination.name"), Some("ord"));
+    assert_eq!(text("messaging.destination"), Some("ord"));
+    assert_eq!(finished.naming, Naming::Dup);
+    assert_eq!(&*finished.span.topic, "orders", "the span's name is whole");
+    assert!(world.pipeline.counts().cut_values > 2);
+    assert_eq!(world.pipeline.counts().dropped_attributes, 0);
+}
+
+fn foreign(pid: u32, protocol: abi::Protocol) -> Vec<u8> {
+    let mut record = open(pid);
+    record[..2].copy_from_slice(&[Kind::FOREIGN.0, 0]);
+    record[2..4].copy_from_slice(&protocol.0.to_ne_bytes());
+    record
+}
+
+/// TLS to an address to which remoting is spoken as well.
+#[test]
+fn connections_to_known_servers_that_cannot_be_read_are_counted() {
+    let mut world = World::new("{}");
+    let pid = world.child.id();
+    world.record(&foreign(pid, abi::Protocol::TLS));
+    assert_eq!(world.pipeline.counts().tls_connections, 0);
+    world.record(&open(pid));
+    world.record(&foreign(pid, abi::Protocol::TLS));
+    world.record(&foreign(pid, abi::Protocol::HTTP2));
+    let counts = world.pipeline.counts();
+    assert_eq!((counts.tls_connections, counts.grpc_connections), (1, 1));
+    assert_eq!((counts.bad_records, world.spans.len()), (0, 0));
+}
