@@ -72,6 +72,14 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
         if library.can(Feature::Send(Mode::Batch)) {
             add("batches", batches);
         }
+        let world = Arc::clone(world);
+        trials.push(trial(
+            format!(
+                "{} with server {server}: in order, delayed and compressed",
+                library.name()
+            ),
+            move || further(&world, library, server),
+        ));
     }
     trials
 }
@@ -412,5 +420,74 @@ fn nothing_else(_: &World, run: &Run) -> Result<()> {
         counts == wanted.into_iter().filter(|(_, count)| *count > 0).collect(),
         "{counts:?}, wanted {wanted:?}"
     );
+    Ok(())
+}
+
+/// The ways that not all of them have; with a consumer that keeps the order where there is one.
+fn further(world: &World, library: Library, version: &'static str) -> Result<()> {
+    let server = world.server(version)?;
+    let mut scene = Scene::start(world, "further", &[])?;
+    let topic = world.topic(server, "further")?;
+    let (group, senders) = (world.fresh("further-group"), world.fresh("further-producer"));
+    let consumer = world.client(library, server, "consumer")?;
+    let producer = world.client(library, server, "producer")?;
+    let mut consume = Consume::new(&group, &[&topic]);
+    if library.can(Feature::PushOrderly) {
+        consume = consume.with("orderly", 1);
+    }
+    consumer.consumer(consume)?;
+    producer.producer_with(&senders, &[("compress", "1000")])?;
+    let send = |mode, count, key: &str| Send::new(&senders, &topic, mode, count).key(key);
+    producer.send(send(Mode::Ordered, 2 * EACH, "ordered").with("shards", 2))?;
+    producer.send(send(Mode::Sync, 2, "delayed").with("level", 1))?;
+    producer.send(send(Mode::Sync, 2, "compressed").with("text", 1).size(8000))?;
+    let (sent, failed) = (producer.all_sent(), producer.all_failed());
+    ensure!(failed.is_empty(), "sends failed: {:?}", failed.first());
+    let mut consumed = consumer.wait_consumed(&group, sent.len(), ARRIVAL)?;
+    let consumer_pid = consumer.pid();
+    consumer.finish()?;
+    producer.finish()?;
+    scene.spans("process", &topic, sent.len())?;
+    let (spans, _) = scene.finish(world)?;
+
+    for consumed in &consumed {
+        let keys = serde_json::json!([consumed.key]);
+        let [send, process] = ["send", "process"].map(|operation| {
+            let mine = |span: &&Span| {
+                span.operation() == operation
+                    && span.attributes.get("messaging.rocketmq.message.keys") == Some(&keys)
+            };
+            let mut found = spans.iter().filter(mine);
+            found.next().filter(|_| found.next().is_none())
+        });
+        let (send, process) = send
+            .zip(process)
+            .with_context(|| format!("not one send and one process span of {consumed:?}"))?;
+        // A message is stored anew after its delay: nothing joins one that has no key.
+        if library.makes_keys() || !consumed.key.starts_with("delayed") {
+            check::process(process, consumed, send.message_id(), library, consumer_pid)?;
+        }
+        let size = send.number("messaging.message.body.size").unwrap_or(0);
+        let is_small = if consumed.key.starts_with("compressed") {
+            size > 0 && size < 1000
+        } else {
+            size == 100
+        };
+        ensure!(is_small, "{size} bytes on the wire: {send:#?}");
+    }
+    if library.can(Feature::PushOrderly) {
+        consumed.sort_by_key(|consumed| consumed.start_ns);
+        for shard in 0..2 {
+            let numbers: Vec<usize> = consumed
+                .iter()
+                .filter_map(|consumed| consumed.key.strip_prefix("ordered-")?.parse().ok())
+                .filter(|number| number % 2 == shard)
+                .collect();
+            ensure!(
+                numbers.len() == EACH && numbers.is_sorted(),
+                "shard {shard} came as {numbers:?}"
+            );
+        }
+    }
     Ok(())
 }
