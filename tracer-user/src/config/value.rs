@@ -3,9 +3,11 @@
 //! All of them come from YAML, from environment variables and from flags, and all report a bad value in the
 //! same words: what is wrong, and what would be right.
 
+mod kept;
+
 use std::{collections::BTreeMap, fmt, path::PathBuf, str::FromStr, time::Duration};
 
-use tracer_core::context::Format;
+pub(crate) use self::kept::{ContextName, Rates, Ratio};
 
 /// A value that can be set from the texts of a flag or an environment variable.
 pub(crate) trait Setting {
@@ -228,95 +230,6 @@ impl fmt::Display for ByteSize {
 }
 
 serde_by_text!(ByteSize, "a size such as `16MiB`");
-
-/// A part of a whole, from 0 to 1.
-#[derive(Clone, Copy, PartialEq, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(try_from = "f64")]
-pub(crate) struct Ratio(pub(crate) f64);
-
-impl Default for Ratio {
-    fn default() -> Ratio {
-        Ratio(1.0)
-    }
-}
-
-impl TryFrom<f64> for Ratio {
-    type Error = String;
-
-    fn try_from(number: f64) -> Result<Ratio, String> {
-        (0.0..=1.0)
-            .contains(&number)
-            .then_some(Ratio(number))
-            .ok_or_else(|| format!("`{number}` is not a number from 0 to 1"))
-    }
-}
-
-impl FromStr for Ratio {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Ratio, String> {
-        let number = text.trim().parse::<f64>();
-        number
-            .map_err(|_| format!("`{text}` is not a number from 0 to 1"))?
-            .try_into()
-    }
-}
-
-/// Numbers a second by pattern, as `pattern=number` each.
-pub(crate) type Rates = BTreeMap<String, f64>;
-
-impl Setting for Rates {
-    const MANY: bool = true;
-
-    fn set(&mut self, texts: &[&str]) -> Result<(), String> {
-        let pair = |text: &&str| {
-            let (pattern, number) = text.rsplit_once('=')?;
-            Some((pattern.trim().to_owned(), number.trim().parse().ok()?))
-        };
-        *self = texts
-            .iter()
-            .filter(|text| !text.trim().is_empty())
-            .map(|text| pair(text).ok_or_else(|| format!("`{text}` is not `pattern=number`")))
-            .collect::<Result<_, _>>()?;
-        Ok(())
-    }
-}
-
-/// A property that carries a trace context, written `name` or `name=format`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct ContextName {
-    /// The property's name.
-    pub(crate) name: String,
-    /// How its value is to be read.
-    pub(crate) format: Format,
-}
-
-impl FromStr for ContextName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<ContextName, String> {
-        let (name, format) = text.split_once('=').unwrap_or((text, "auto"));
-        let known = Format::ALL.map(|(name, _)| name);
-        let format = format.trim();
-        if name.trim().is_empty() {
-            return Err(format!("`{text}` names no property"));
-        }
-        Ok(ContextName {
-            name: name.trim().to_owned(),
-            format: format
-                .parse()
-                .map_err(|()| super::error::not_one_of(format, &known))?,
-        })
-    }
-}
-
-impl fmt::Display for ContextName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.name, self.format)
-    }
-}
-
-serde_by_text!(ContextName, "a property such as `my-trace` or `my-trace=w3c`");
 
 /// A shell pattern: `*`, `?`, `[ab]`, `{a,b}`. `*` also matches `/`.
 #[derive(Clone, PartialEq, Eq, Debug)]
