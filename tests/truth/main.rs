@@ -125,6 +125,7 @@ fn judge(
         topics,
         witnesses: &outcome.witnesses,
         rules: row.rules,
+        agent: None,
     };
     let verdict = compare(&story, &outcome.spans);
     let problems = verdict.problems.len();

@@ -60,6 +60,12 @@ pub struct Figures {
     pub wait: Vec<u64>,
     /// Between the end of a handler and that of its span, where the evidence is exact.
     pub exact_end: Vec<u64>,
+    /// Between the begins of the agent's send span and ours.
+    pub agent_send_begin: Vec<u64>,
+    /// Between their ends.
+    pub agent_send_end: Vec<u64>,
+    /// Between the ends of the agent's process span and ours, where the evidence is exact.
+    pub agent_process_end: Vec<u64>,
     /// Intervals that hold the end of the handler.
     pub intervals: usize,
     /// Width of the intervals.

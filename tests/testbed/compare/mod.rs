@@ -12,6 +12,7 @@
 //! A message that was delivered, but never came to a handler (its client was killed, its queue went to somebody else), may have a
 //! `process` span only if that says that it does not know the end.
 
+mod agent;
 mod figures;
 mod others;
 mod processes;
@@ -21,7 +22,10 @@ mod tests;
 
 use std::collections::{HashMap, HashSet};
 
-pub use self::figures::{Figures, Quantiles};
+pub use self::{
+    agent::{Agent, is_agent},
+    figures::{Figures, Quantiles},
+};
 use crate::{
     Span,
     client::{Library, Said, Sent},
@@ -116,6 +120,35 @@ pub struct Story<'a> {
     pub witnesses: &'a [Witness],
     /// What is right.
     pub rules: Rules,
+    /// What the OpenTelemetry agent in the clients said, where there was one.
+    pub agent: Option<&'a Agent<'a>>,
+}
+
+impl Story<'_> {
+    /// Where the spans of the message with this id belong.
+    pub(crate) fn place(&self, msg_id: &str) -> Place {
+        let send = ids::send_span_id(msg_id);
+        let carried = |trace: &str, parent: &str| Place {
+            trace: trace.to_owned(),
+            creation: parent.to_owned(),
+            above: parent.to_owned(),
+            origin: "propagated",
+            send: send.clone(),
+        };
+        if let Some(publish) = self.agent.and_then(|agent| agent.published(msg_id)) {
+            return carried(&publish.trace_id, &publish.span_id);
+        }
+        match self.rules.context {
+            Context::Derived => Place {
+                trace: ids::trace_id(msg_id),
+                creation: send.clone(),
+                above: String::new(),
+                origin: "message_id",
+                send,
+            },
+            Context::Carried(trace, parent) => carried(trace, parent),
+        }
+    }
 }
 
 /// What a comparison came to.
@@ -162,32 +195,14 @@ pub(crate) struct Place {
     pub(crate) origin: &'static str,
 }
 
-/// Where the spans of the message with this id belong.
-pub(crate) fn place(context: Context, msg_id: &str) -> Place {
-    let send = ids::send_span_id(msg_id);
-    match context {
-        Context::Derived => Place {
-            trace: ids::trace_id(msg_id),
-            creation: send.clone(),
-            above: String::new(),
-            origin: "message_id",
-            send,
-        },
-        Context::Carried(trace, parent) => Place {
-            trace: trace.to_owned(),
-            creation: parent.to_owned(),
-            above: parent.to_owned(),
-            origin: "propagated",
-            send,
-        },
-    }
-}
-
 /// Compares a scenario's spans with its story. `spans` may hold those of other topics.
 pub fn compare(story: &Story<'_>, spans: &[Span]) -> Verdict {
     let of_topics = |topic: &str| story.topics.iter().any(|other| other == topic);
     let mut unclaimed = Unclaimed {
-        spans: spans.iter().filter(|span| of_topics(span.topic())).collect(),
+        spans: spans
+            .iter()
+            .filter(|span| of_topics(span.topic()) && !is_agent(span))
+            .collect(),
         claimed: HashSet::new(),
     };
     let mut verdict = Verdict::default();

@@ -1,6 +1,6 @@
 //! Ends and checks of transactions, and replies to requests.
 
-use super::{CLOCK_TOLERANCE_NS, Check, Story, Unclaimed, Verdict, place, same};
+use super::{CLOCK_TOLERANCE_NS, Check, Story, Unclaimed, Verdict, same};
 use crate::{
     Span,
     client::{Decided, Replied},
@@ -75,7 +75,7 @@ fn fits_decision(operation: &str, decided: &Decided, span: &Span) -> bool {
 }
 
 fn decision(story: &Story<'_>, operation: &str, decided: &Decided, span: &Span) -> Check {
-    let place = place(story.rules.context, &decided.msg_id);
+    let place = story.place(&decided.msg_id);
     same!("name", &span.name, &format!("{operation} {}", decided.topic));
     same!("kind", span.kind, kind::CLIENT);
     same!("trace id", &span.trace_id, &place.trace);
@@ -92,7 +92,7 @@ fn decision(story: &Story<'_>, operation: &str, decided: &Decided, span: &Span) 
 }
 
 fn reply(story: &Story<'_>, replied: &Replied, span: &Span) -> Check {
-    let place = place(story.rules.context, &replied.request_id);
+    let place = story.place(&replied.request_id);
     same!("name", &span.name, &format!("reply {}", replied.topic));
     same!("kind", span.kind, kind::PRODUCER);
     same!("trace id", &span.trace_id, &place.trace);

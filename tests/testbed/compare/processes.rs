@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
-use super::{CLOCK_TOLERANCE_NS, Check, Story, Unclaimed, Verdict, Witness, place, same, sends};
+use super::{CLOCK_TOLERANCE_NS, Check, Story, Unclaimed, Verdict, Witness, same, sends};
 use crate::{
     Span,
     client::{Consumed, Sent},
@@ -143,7 +143,7 @@ fn one(story: &Story<'_>, handling: &Handling<'_>, span: &Span) -> Check {
         sent,
         consumed,
     } = handling;
-    let place = place(story.rules.context, &sent.msg_id);
+    let place = story.place(&sent.msg_id);
     same!("name", &span.name, &format!("process {}", consumed.topic));
     same!("kind", span.kind, kind::CONSUMER);
     same!("trace id", &span.trace_id, &place.trace);
@@ -205,6 +205,13 @@ fn ends(story: &Story<'_>, handling: &Handling<'_>, span: &Span, verdict: &mut V
         .figures
         .exact_end
         .push(span.end_ns.abs_diff(consumed.end_ns));
+    if let Some(theirs) = story
+        .agent
+        .and_then(|agent| agent.processed(&handling.sent.msg_id, consumed.end_ns))
+    {
+        let end = span.end_ns.abs_diff(theirs.end_ns);
+        verdict.figures.agent_process_end.push(end);
+    }
     // A client's own record has milliseconds only; a frame is written after the handler.
     let early = if evidence == "client_trace" {
         1_000_000

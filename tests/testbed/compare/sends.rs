@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Check, Story, Unclaimed, Verdict, Witness, place, same};
+use super::{Check, Story, Unclaimed, Verdict, Witness, same};
 use crate::{
     Span,
     client::Sent,
@@ -36,7 +36,8 @@ pub(super) fn compare(
             };
             unclaimed.claim(*index);
             verdict.figures.send_spans += 1;
-            if let Err(problem) = one(story, witness, sent, span).and_then(|()| times(sent, span, verdict)) {
+            let checked = one(story, witness, sent, span).and_then(|()| times(story, sent, span, verdict));
+            if let Err(problem) = checked {
                 verdict.problems.push(format!("{problem}: {sent:?} and {span:?}"));
             }
         }
@@ -70,7 +71,7 @@ pub(super) fn compare(
 
 /// A `send` span of one message.
 fn one(story: &Story<'_>, witness: &Witness, sent: &Sent, span: &Span) -> Check {
-    let place = place(story.rules.context, &sent.msg_id);
+    let place = story.place(&sent.msg_id);
     same!("name", &span.name, &format!("send {}", sent.topic));
     let kind = if place.above.is_empty() {
         kind::PRODUCER
@@ -145,12 +146,21 @@ pub(super) fn by(witness: &Witness, span: &Span) -> Check {
 }
 
 /// A span lies inside the call that made it; a one-way call may return before its bytes are written.
-fn times(sent: &Sent, span: &Span, verdict: &mut Verdict) -> Check {
+fn times(story: &Story<'_>, sent: &Sent, span: &Span, verdict: &mut Verdict) -> Check {
     if span.start_ns < sent.start_ns {
         return Err(format!(
             "begins {} ns before the call",
             sent.start_ns - span.start_ns
         ));
+    }
+    let publish = story.agent.and_then(|agent| agent.published(&sent.msg_id));
+    if let Some(publish) = publish {
+        let begin = span.start_ns.abs_diff(publish.start_ns);
+        verdict.figures.agent_send_begin.push(begin);
+        if sent.mode != "oneway" {
+            let end = span.end_ns.abs_diff(publish.end_ns);
+            verdict.figures.agent_send_end.push(end);
+        }
     }
     if sent.mode == "oneway" {
         return Ok(());
@@ -173,10 +183,7 @@ fn batch(
     unclaimed: &mut Unclaimed<'_>,
     verdict: &mut Verdict,
 ) -> Check {
-    let places: Vec<_> = sent
-        .iter()
-        .map(|sent| place(story.rules.context, &sent.msg_id))
-        .collect();
+    let places: Vec<_> = sent.iter().map(|sent| story.place(&sent.msg_id)).collect();
     let first = places.first().ok_or("no messages")?;
     let spans = unclaimed.find(|span| {
         span.operation() == "send"
@@ -225,7 +232,7 @@ fn batch(
 
 /// A `send` span that the broker or the network refused.
 fn refused(story: &Story<'_>, failed: &Sent, span: &Span) -> Check {
-    let place = place(story.rules.context, &failed.msg_id);
+    let place = story.place(&failed.msg_id);
     same!("trace id", &span.trace_id, &place.trace);
     if span.span_id == place.send {
         return Err("a failed send has the span id of a success".to_owned());

@@ -97,6 +97,7 @@ fn verdict(rules: Rules, spans: &[Span]) -> Verdict {
         topics: &["t".to_owned()],
         witnesses: &[witness],
         rules,
+        agent: None,
     };
     compare(&story, spans)
 }
