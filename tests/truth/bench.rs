@@ -2,6 +2,8 @@
 
 use std::{
     collections::HashMap,
+    fs,
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Mutex, PoisonError,
@@ -13,9 +15,9 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use testbed::{
-    Artifacts, Client, Collector, Server, Span, Tracer,
-    client::{self, Library},
-    compare::Witness,
+    Artifacts, Client, Collector, Proxy, Server, Span, Tracer,
+    client::{self, Feature, Library},
+    compare::{self, Witness},
     tracer::Options,
 };
 
@@ -39,6 +41,10 @@ pub(crate) enum Flavour {
     Plain,
     /// Headers in the binary form (§1.3).
     Binary,
+    /// The OpenTelemetry agent in every client process.
+    Agent,
+    /// Clients know only a proxy in cluster mode.
+    Proxy,
 }
 
 impl Pairing {
@@ -46,18 +52,32 @@ impl Pairing {
         let flavour = match self.flavour {
             Flavour::Plain => "",
             Flavour::Binary => ", binary headers",
+            Flavour::Agent => ", with the OpenTelemetry agent",
+            Flavour::Proxy => ", through a proxy",
         };
         format!("{} with server {}{flavour}", self.library.name(), self.server)
     }
 
+    /// Whether the client program and what is before it can do this.
+    pub(crate) fn can(self, feature: Feature) -> bool {
+        self.library.can(feature)
+    }
+
+    /// Java's client, directly at the broker.
     pub(crate) fn is_java(self) -> bool {
-        matches!(self.library, Library::Java(_))
+        matches!(self.library, Library::Java(_)) && self.flavour != Flavour::Proxy
+    }
+
+    /// A client whose program has the common commands only, or one behind a proxy.
+    pub(crate) fn is_other(self) -> bool {
+        !matches!(self.library, Library::Java(_) | Library::Go) || self.flavour == Flavour::Proxy
     }
 
     /// Client and server of the 5.x line.
     pub(crate) fn is_5(self) -> bool {
         matches!(self.library, Library::Java(version) if version.starts_with('5'))
             && self.server.starts_with('5')
+            && self.flavour != Flavour::Proxy
     }
 }
 
@@ -72,8 +92,7 @@ pub(crate) struct Bench {
     /// Held while a client begins to produce or to consume: many beginnings at once make heartbeats late, and a late one
     /// leaves a broker with a consumer twice, of which one gets nothing.
     pub(crate) beginning: Mutex<()>,
-    artifacts: Artifacts,
-    dir: PathBuf,
+    launch: Launch,
     names: AtomicU32,
 }
 
@@ -94,8 +113,27 @@ impl Bench {
         let dir = artifacts.run_directory(&format!("truth-{}", pairing.name().replace([' ', ','], "-")))?;
         let server = Server::start(&artifacts, pairing.server, &dir)?;
         let mut collector = Collector::start(&artifacts, &dir, "collector")?;
-        let tracer = Tracer::start(&artifacts, &dir, "rmqtrace", &collector, Options::default())?;
-        let client = |name: &str| start(&artifacts, pairing, &server, &dir, name);
+        let config = dir.join("rmqtrace.yaml");
+        // Of a process with an agent both are to be seen.
+        fs::write(&config, "avoid_instrumented: false\n")?;
+        let options = Options {
+            args: &["--config", &config.display().to_string()],
+            ..Options::default()
+        };
+        let tracer = Tracer::start(&artifacts, &dir, "rmqtrace", &collector, options)?;
+        let proxy = match pairing.flavour {
+            Flavour::Proxy => Some(Proxy::start(&artifacts, &server, &dir)?),
+            _ => None,
+        };
+        let launch = Launch {
+            address: proxy.as_ref().map_or(server.name_server, |proxy| proxy.remoting),
+            agent: (pairing.flavour == Flavour::Agent).then_some(collector.http),
+            library: pairing.library,
+            binary: pairing.flavour == Flavour::Binary,
+            artifacts: artifacts.clone(),
+            dir: dir.clone(),
+        };
+        let client = |name: &str| launch.client(name);
         let (producer, consumers) = (
             client("producer")?,
             [client("consumer-0")?, client("consumer-1")?],
@@ -108,8 +146,7 @@ impl Bench {
             consumers,
             departed: Mutex::default(),
             beginning: Mutex::default(),
-            artifacts: artifacts.clone(),
-            dir: dir.clone(),
+            launch: launch.clone(),
             names: AtomicU32::new(0),
         };
         let driven = thread::scope(|scope| {
@@ -144,8 +181,10 @@ impl Bench {
         ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
         // The collector writes what it still holds when it ends.
         collector.pause();
+        drop(proxy);
         drop(server);
         let spans = collector.spans()?.to_vec();
+        compare::learn_keys(&mut witnesses, &spans);
         Ok(Outcome {
             witnesses,
             spans,
@@ -163,7 +202,7 @@ impl Bench {
 
     /// A further client process, which the caller ends.
     pub(crate) fn client(&self, name: &str) -> Result<Client> {
-        start(&self.artifacts, self.pairing, &self.server, &self.dir, name)
+        self.launch.client(name)
     }
 
     /// Keeps the account of a client that is about to go.
@@ -185,23 +224,38 @@ pub(crate) fn mark() -> String {
     format!("truth{}", std::process::id())
 }
 
-fn start(
-    artifacts: &Artifacts,
-    pairing: Pairing,
-    server: &Server,
-    dir: &std::path::Path,
-    name: &str,
-) -> Result<Client> {
-    let jvm = match pairing.flavour {
-        Flavour::Plain => vec![],
-        Flavour::Binary => vec!["-Drocketmq.serialize.type=ROCKETMQ".to_owned()],
-    };
-    let options = client::Options {
-        jvm: &jvm,
-        ..client::Options::default()
-    };
-    Client::start_with(artifacts, pairing.library, server.name_server, dir, name, options)
-        .with_context(|| format!("client {name} of {}", pairing.name()))
+/// How the client programs of a pairing are started.
+#[derive(Clone, Debug)]
+struct Launch {
+    /// What they take for the name server.
+    address: SocketAddr,
+    /// Where the agent in them exports to.
+    agent: Option<u16>,
+    library: Library,
+    binary: bool,
+    artifacts: Artifacts,
+    dir: PathBuf,
+}
+
+impl Launch {
+    fn client(&self, name: &str) -> Result<Client> {
+        let binary = ["-Drocketmq.serialize.type=ROCKETMQ".to_owned()];
+        let jvm: &[String] = if self.binary { &binary } else { &[] };
+        let options = client::Options {
+            agent: self.agent,
+            jvm,
+            ..client::Options::default()
+        };
+        Client::start_with(
+            &self.artifacts,
+            self.library,
+            self.address,
+            &self.dir,
+            name,
+            options,
+        )
+        .with_context(|| format!("client {name} of {}", self.library.name()))
+    }
 }
 
 /// How long a scenario waits for something to happen.

@@ -21,7 +21,7 @@ use libtest_mimic::{Arguments, Trial};
 use testbed::{
     artifacts::{CLIENT_VERSIONS, SERVER_VERSIONS},
     client::Library,
-    compare::{Story, compare},
+    compare::{Agent, Story, compare, is_agent},
 };
 
 use crate::{
@@ -52,32 +52,36 @@ fn main() -> ExitCode {
 fn pairings() -> Vec<Pairing> {
     let [new, old] = CLIENT_VERSIONS.map(Library::Java);
     let [new_server, old_server] = SERVER_VERSIONS;
-    let pairing = |library, server| Pairing {
+    let pairing = |library, server, flavour| Pairing {
         library,
         server,
-        flavour: Flavour::Plain,
-    };
-    let binary = |library, server| Pairing {
-        library,
-        server,
-        flavour: Flavour::Binary,
+        flavour,
     };
     let quick = vec![
-        pairing(new, new_server),
-        pairing(old, old_server),
-        pairing(Library::Go, new_server),
+        pairing(new, new_server, Flavour::Plain),
+        pairing(old, old_server, Flavour::Plain),
+        pairing(Library::Go, new_server, Flavour::Plain),
     ];
-    if env::var("RMQTRACE_TRUTH").is_ok_and(|form| form == "full") {
-        let rest = [
-            pairing(new, old_server),
-            pairing(old, new_server),
-            pairing(Library::Go, old_server),
-            binary(new, new_server),
-            binary(old, old_server),
-        ];
-        return quick.into_iter().chain(rest).collect();
+    if !env::var("RMQTRACE_TRUTH").is_ok_and(|form| form == "full") {
+        return quick;
     }
-    quick
+    let rest = [
+        pairing(new, old_server, Flavour::Plain),
+        pairing(old, new_server, Flavour::Plain),
+        pairing(Library::Go, old_server, Flavour::Plain),
+        pairing(Library::Cpp, new_server, Flavour::Plain),
+        pairing(Library::Cpp, old_server, Flavour::Plain),
+        pairing(Library::Node, new_server, Flavour::Plain),
+        pairing(Library::Node, old_server, Flavour::Plain),
+        pairing(Library::Rust, new_server, Flavour::Plain),
+        pairing(Library::Rust, old_server, Flavour::Plain),
+        pairing(new, new_server, Flavour::Binary),
+        pairing(old, old_server, Flavour::Binary),
+        pairing(new, new_server, Flavour::Proxy),
+        pairing(new, new_server, Flavour::Agent),
+        pairing(old, old_server, Flavour::Agent),
+    ];
+    quick.into_iter().chain(rest).collect()
 }
 
 /// The scenarios of one pairing. The first that runs makes the traffic of all that were asked for.
@@ -121,11 +125,12 @@ fn judge(
     let outcome = outcome.as_ref().map_err(|error| anyhow!("{error}"))?;
     let topics = outcome.driven.get(row.name).context("the scenario did not run")?;
     let topics = topics.as_ref().map_err(|error| anyhow!("{error}"))?;
+    let agent = Agent::new(&outcome.spans);
     let story = Story {
         topics,
         witnesses: &outcome.witnesses,
         rules: row.rules,
-        agent: None,
+        agent: (pairing.flavour == Flavour::Agent).then_some(&agent),
     };
     let verdict = compare(&story, &outcome.spans);
     let problems = verdict.problems.len();
@@ -148,7 +153,9 @@ fn nothing_else(outcome: &Result<Outcome, String>) -> Result<()> {
     let outcome = outcome.as_ref().map_err(|error| anyhow!("{error}"))?;
     let known: Vec<&String> = outcome.driven.values().flatten().flatten().collect();
     let stray = |span: &&testbed::Span| {
-        span.topic().contains(&bench::mark()) && !known.iter().any(|topic| *topic == span.topic())
+        !is_agent(span)
+            && span.topic().contains(&bench::mark())
+            && !known.iter().any(|topic| *topic == span.topic())
     };
     let strays: Vec<_> = outcome.spans.iter().filter(stray).collect();
     ensure!(

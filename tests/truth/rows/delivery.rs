@@ -45,7 +45,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "a queue that goes to another process",
-        on: |_| true,
+        on: |pairing| !pairing.is_other(),
         rules: INTERRUPTED,
         drive: Own(rebalance),
     },

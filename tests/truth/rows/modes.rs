@@ -1,6 +1,6 @@
 //! Every way of consuming.
 
-use testbed::{Mode, compare::Rules};
+use testbed::{Mode, client::Feature::PushOrderly, compare::Rules};
 
 use crate::{
     bench::PATIENCE,
@@ -34,7 +34,7 @@ const fn lite(name: &'static str, consumer: Arguments) -> Row {
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "push, orderly",
-        on: |_| true,
+        on: |pairing| pairing.can(PushOrderly),
         rules: Rules {
             orderly: true,
             kind: "fifo",
@@ -46,7 +46,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "push, orderly, with a suspended queue",
-        on: |_| true,
+        on: |pairing| pairing.can(PushOrderly),
         rules: Rules {
             orderly: true,
             kind: "fifo",
@@ -113,7 +113,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "broadcasting to two processes",
-        on: |_| true,
+        on: |pairing| !pairing.is_other(),
         rules: Rules {
             success: &["none"],
             failure: &["none"],
@@ -124,19 +124,19 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "two groups on one topic",
-        on: |_| true,
+        on: |pairing| !pairing.is_other(),
         rules: RULES,
         drive: Own(two_groups),
     },
     Row {
         name: "two topics in one group",
-        on: |_| true,
+        on: |pairing| !pairing.is_other(),
         rules: RULES,
         drive: Own(two_topics),
     },
     Row {
         name: "a tag filter",
-        on: |_| true,
+        on: |pairing| !pairing.is_other(),
         rules: RULES,
         drive: P(Plain::new(Mode::Sync)
             .send(&[("tag", "TagA,TagB")])

@@ -1,6 +1,14 @@
 //! Every way of sending, to a push consumer.
 
-use testbed::{Mode, client::Library, compare::Rules, server::MAX_BODY};
+use testbed::{
+    Mode,
+    client::{
+        Feature::{Compress, DelayLevel, Send},
+        Library,
+    },
+    compare::Rules,
+    server::MAX_BODY,
+};
 
 use crate::{
     bench::PATIENCE,
@@ -21,25 +29,25 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "async sends",
-        on: |_| true,
+        on: |pairing| pairing.can(Send(Mode::Async)),
         rules: RULES,
         drive: P(Plain::new(Mode::Async)),
     },
     Row {
         name: "one-way sends",
-        on: |_| true,
+        on: |pairing| pairing.can(Send(Mode::OneWay)),
         rules: RULES,
         drive: P(Plain::new(Mode::OneWay)),
     },
     Row {
         name: "batch sends",
-        on: |_| true,
+        on: |pairing| pairing.can(Send(Mode::Batch)) && pairing.library != Library::Cpp,
         rules: RULES,
         drive: P(Plain::new(Mode::Batch)),
     },
     Row {
         name: "ordered sends",
-        on: |_| true,
+        on: |pairing| pairing.can(Send(Mode::Ordered)),
         rules: Rules {
             kind: "fifo",
             ..RULES
@@ -48,7 +56,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "messages delayed by a level",
-        on: |_| true,
+        on: |pairing| pairing.can(DelayLevel),
         rules: Rules {
             kind: "delay",
             deferred: true,
@@ -78,7 +86,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "compressed bodies",
-        on: |_| true,
+        on: |pairing| pairing.can(Compress),
         rules: RULES,
         drive: P(Plain::new(Mode::Sync)
             .producer(&[("compress", "1024")])

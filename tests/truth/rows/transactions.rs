@@ -1,6 +1,6 @@
 //! Half messages and what becomes of them.
 
-use testbed::{Mode, compare::Rules};
+use testbed::{Mode, client::Feature::Send, compare::Rules};
 
 use crate::{
     bench::PATIENCE,
@@ -18,25 +18,25 @@ const COUNT: usize = 8;
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "transactions that are committed",
-        on: |_| true,
+        on: |pairing| pairing.can(Send(Mode::Transaction)),
         rules: RULES,
         drive: Own(|stage| transactions(stage, &[("prop.local", "commit")], 0, COUNT)),
     },
     Row {
         name: "transactions that are rolled back",
-        on: |_| true,
+        on: |pairing| pairing.can(Send(Mode::Transaction)),
         rules: RULES,
         drive: Own(|stage| transactions(stage, &[("prop.local", "rollback")], 0, 0)),
     },
     Row {
         name: "transactions that a check commits",
-        on: |_| true,
+        on: |pairing| pairing.can(Send(Mode::Transaction)),
         rules: RULES,
         drive: Own(|stage| transactions(stage, &[("prop.check", "commit")], COUNT, COUNT)),
     },
     Row {
         name: "transactions that a check rolls back",
-        on: |_| true,
+        on: |pairing| pairing.can(Send(Mode::Transaction)),
         rules: RULES,
         drive: Own(|stage| transactions(stage, &[("prop.check", "rollback")], COUNT, 0)),
     },
