@@ -230,6 +230,13 @@ impl Client {
         self.shared.lock().said.clone()
     }
 
+    /// How often the handler of `group` has been called so far.
+    pub fn count_consumed(&self, group: &str) -> usize {
+        let account = self.shared.lock();
+        let calls = account.said.consumed.iter();
+        calls.filter(|consumed| consumed.group == group).count()
+    }
+
     /// Waits until the handler of `group` has been called `count` times, and gives all its calls.
     pub fn wait_consumed(&self, group: &str, count: usize, limit: Duration) -> Result<Vec<Consumed>> {
         self.wait_until(limit, &format!("{count} deliveries to {group}"), |account| {

@@ -82,6 +82,13 @@ impl Collector {
         self.spans.refresh()
     }
 
+    /// Ends it, which writes what it still holds, and gives all spans.
+    pub fn finish(mut self) -> Result<Vec<Span>> {
+        self.pause();
+        self.spans.refresh()?;
+        Ok(self.spans.into_spans())
+    }
+
     /// The file of spans.
     pub fn file(&self) -> PathBuf {
         self.dir.join("spans.jsonl")

@@ -154,6 +154,11 @@ impl SpanFile {
         }
     }
 
+    /// What has been read.
+    pub fn into_spans(self) -> Vec<Span> {
+        self.spans
+    }
+
     fn parse(&mut self, line: &[u8]) -> Result<()> {
         let request: wire::Request = serde_json::from_slice(line)?;
         for resource_spans in request.resource_spans {

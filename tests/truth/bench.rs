@@ -43,6 +43,8 @@ pub(crate) enum Flavour {
     Binary,
     /// The OpenTelemetry agent in every client process.
     Agent,
+    /// The same, for the main scenario alone.
+    Steady,
     /// Clients know only a proxy in cluster mode.
     Proxy,
 }
@@ -53,9 +55,14 @@ impl Pairing {
             Flavour::Plain => "",
             Flavour::Binary => ", binary headers",
             Flavour::Agent => ", with the OpenTelemetry agent",
+            Flavour::Steady => ", steady load, with the OpenTelemetry agent",
             Flavour::Proxy => ", through a proxy",
         };
         format!("{} with server {}{flavour}", self.library.name(), self.server)
+    }
+
+    pub(crate) fn has_agent(self) -> bool {
+        matches!(self.flavour, Flavour::Agent | Flavour::Steady)
     }
 
     /// Whether the client program and what is before it can do this.
@@ -112,7 +119,7 @@ impl Bench {
         let artifacts = Artifacts::locate();
         let dir = artifacts.run_directory(&format!("truth-{}", pairing.name().replace([' ', ','], "-")))?;
         let server = Server::start(&artifacts, pairing.server, &dir)?;
-        let mut collector = Collector::start(&artifacts, &dir, "collector")?;
+        let collector = Collector::start(&artifacts, &dir, "collector")?;
         let config = dir.join("rmqtrace.yaml");
         // Of a process with an agent both are to be seen.
         fs::write(&config, "avoid_instrumented: false\n")?;
@@ -127,7 +134,7 @@ impl Bench {
         };
         let launch = Launch {
             address: proxy.as_ref().map_or(server.name_server, |proxy| proxy.remoting),
-            agent: (pairing.flavour == Flavour::Agent).then_some(collector.http),
+            agent: pairing.has_agent().then_some(collector.http),
             library: pairing.library,
             binary: pairing.flavour == Flavour::Binary,
             artifacts: artifacts.clone(),
@@ -179,11 +186,9 @@ impl Bench {
         }
         let (status, log) = tracer.stop()?;
         ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
-        // The collector writes what it still holds when it ends.
-        collector.pause();
         drop(proxy);
         drop(server);
-        let spans = collector.spans()?.to_vec();
+        let spans = collector.finish()?;
         compare::learn_keys(&mut witnesses, &spans);
         Ok(Outcome {
             witnesses,

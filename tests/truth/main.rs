@@ -62,8 +62,11 @@ fn pairings() -> Vec<Pairing> {
         pairing(old, old_server, Flavour::Plain),
         pairing(Library::Go, new_server, Flavour::Plain),
     ];
-    if !env::var("RMQTRACE_TRUTH").is_ok_and(|form| form == "full") {
-        return quick;
+    let main = pairing(new, new_server, Flavour::Steady);
+    match env::var("RMQTRACE_TRUTH").as_deref() {
+        Ok("full") => {}
+        Ok("quick") => return [main].into_iter().chain(quick).collect(),
+        _ => return quick,
     }
     let rest = [
         pairing(new, old_server, Flavour::Plain),
@@ -81,7 +84,7 @@ fn pairings() -> Vec<Pairing> {
         pairing(new, new_server, Flavour::Agent),
         pairing(old, old_server, Flavour::Agent),
     ];
-    quick.into_iter().chain(rest).collect()
+    [main].into_iter().chain(quick).chain(rest).collect()
 }
 
 /// The scenarios of one pairing. The first that runs makes the traffic of all that were asked for.
@@ -91,7 +94,11 @@ fn trials(pairing: Pairing, arguments: &Arguments, report: &Arc<Mutex<Report>>) 
         let filter = arguments.filter.as_deref().unwrap_or_default();
         (row.on)(pairing) && name(row).contains(filter)
     };
-    let rows: Arc<Vec<&'static Row>> = Arc::new(rows::all().filter(wanted).collect());
+    let steady = std::iter::once(&rows::steady::STEADY);
+    let rows: Arc<Vec<&'static Row>> = Arc::new(match pairing.flavour {
+        Flavour::Steady => steady.filter(wanted).collect(),
+        _ => rows::all().filter(wanted).collect(),
+    });
     let outcome: Arc<OnceLock<Result<Outcome, String>>> = Arc::default();
     let mut trials = Vec::new();
     for row in rows.iter().copied() {
@@ -130,7 +137,7 @@ fn judge(
         topics,
         witnesses: &outcome.witnesses,
         rules: row.rules,
-        agent: (pairing.flavour == Flavour::Agent).then_some(&agent),
+        agent: pairing.has_agent().then_some(&agent),
     };
     let verdict = compare(&story, &outcome.spans);
     let problems = verdict.problems.len();

@@ -9,6 +9,7 @@ mod fuzz;
 mod lint;
 mod setup;
 mod test;
+mod truth;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,8 @@ enum Task {
     Test(test::Options),
     /// Fuzz every parser and the engine, ten minutes each
     Fuzz(fuzz::Options),
+    /// Every kind of message from every client, compared with what the clients logged; writes docs/accuracy.md
+    Truth(truth::Options),
     /// Remove everything that the other tasks made in the target directory
     Clean(clean::Options),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => return demo::run(&options),
         Task::Lint => lint::lint(),
         Task::Test(options) => return test::run(&options),
+        Task::Truth(options) => return truth::run(&options),
         Task::Fuzz(options) => return fuzz::run(&options),
         Task::Clean(options) => clean::clean(&options),
     };

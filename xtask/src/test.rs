@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::{
     build::{self, cargo},
-    fuzz, lint, setup,
+    fuzz, lint, setup, truth,
 };
 
 /// Seconds for each fuzz target; `cargo xtask fuzz` gives them more.
@@ -137,6 +137,7 @@ fn end_to_end(tally: &mut Tally, only: Option<&str>) {
         ]);
         command.args(["--test-threads", "1"]).args(only);
         tally.tests("end-to-end tests", &mut command);
+        tally.tests("scenarios", &mut truth::scenarios(only));
     }
 }
 

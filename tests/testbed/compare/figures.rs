@@ -38,6 +38,8 @@ pub struct Figures {
     pub sent: usize,
     /// Sends that failed, as clients say.
     pub failed: usize,
+    /// Spans of those.
+    pub failed_spans: usize,
     /// `send` spans of one message, and `create` spans.
     pub send_spans: usize,
     /// Calls of handlers.

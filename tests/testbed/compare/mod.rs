@@ -163,17 +163,37 @@ pub struct Verdict {
 /// The spans that a comparison has not accounted for yet, by their place in the list.
 pub(crate) struct Unclaimed<'a> {
     spans: Vec<&'a Span>,
+    /// Places by message id; empty for spans of several messages.
+    by_message: HashMap<&'a str, Vec<usize>>,
     claimed: HashSet<usize>,
 }
 
 impl<'a> Unclaimed<'a> {
-    /// Takes all spans that satisfy `wanted`, with their places.
-    pub(crate) fn find(&self, wanted: impl Fn(&Span) -> bool) -> Vec<(usize, &'a Span)> {
-        let free = |index: &usize| !self.claimed.contains(index);
-        let spans = self.spans.iter().copied().enumerate();
+    fn new(spans: Vec<&'a Span>) -> Unclaimed<'a> {
+        let mut by_message: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (index, span) in spans.iter().enumerate() {
+            by_message.entry(span.message_id()).or_default().push(index);
+        }
+        Unclaimed {
+            spans,
+            by_message,
+            claimed: HashSet::new(),
+        }
+    }
+
+    /// The spans of a message that satisfy `wanted`, with their places.
+    pub(crate) fn find(&self, msg_id: &str, wanted: impl Fn(&Span) -> bool) -> Vec<(usize, &'a Span)> {
+        let places = self.by_message.get(msg_id).into_iter().flatten();
+        let spans = places.filter_map(|&index| Some((index, *self.spans.get(index)?)));
         spans
-            .filter(|(index, span)| free(index) && wanted(span))
+            .filter(|(index, span)| !self.claimed.contains(index) && wanted(span))
             .collect()
+    }
+
+    /// All that are left, with their places.
+    pub(crate) fn rest(&self) -> Vec<(usize, &'a Span)> {
+        let spans = self.spans.iter().copied().enumerate();
+        spans.filter(|(index, _)| !self.claimed.contains(index)).collect()
     }
 
     /// The span at this place belongs to something that was logged.
@@ -216,13 +236,10 @@ pub fn learn_keys(witnesses: &mut [Witness], spans: &[Span]) {
 /// Compares a scenario's spans with its story. `spans` may hold those of other topics.
 pub fn compare(story: &Story<'_>, spans: &[Span]) -> Verdict {
     let of_topics = |topic: &str| story.topics.iter().any(|other| other == topic);
-    let mut unclaimed = Unclaimed {
-        spans: spans
-            .iter()
-            .filter(|span| of_topics(span.topic()) && !is_agent(span))
-            .collect(),
-        claimed: HashSet::new(),
-    };
+    let ours = spans
+        .iter()
+        .filter(|span| of_topics(span.topic()) && !is_agent(span));
+    let mut unclaimed = Unclaimed::new(ours.collect());
     let mut verdict = Verdict::default();
     // A message's key names it everywhere; what a consumer shows as its id does not always (§3.4).
     let mut sent: HashMap<&str, &Sent> = HashMap::new();
@@ -233,7 +250,7 @@ pub fn compare(story: &Story<'_>, spans: &[Span]) -> Verdict {
     sends::compare(story, &of_topics, &mut unclaimed, &mut verdict);
     others::compare(story, &of_topics, &mut unclaimed, &mut verdict);
     processes::compare(story, &of_topics, &sent, &mut unclaimed, &mut verdict);
-    for (_, span) in unclaimed.find(|_| true) {
+    for (_, span) in unclaimed.rest() {
         verdict.figures.false_spans += 1;
         verdict
             .problems

@@ -19,14 +19,11 @@ pub(super) fn compare(
             let check = (decided.when == "check").then_some("check");
             let end = (decided.state != "unknown").then_some(decided.state.as_str());
             for operation in check.into_iter().chain(end) {
-                let fits = |span: &Span| {
-                    span.operation() == operation
-                        && span.message_id() == decided.msg_id
-                        && fits_decision(operation, decided, span)
-                };
+                let fits =
+                    |span: &Span| span.operation() == operation && fits_decision(operation, decided, span);
                 // Of several decisions each has the first span that comes after it.
                 let earliest = unclaimed
-                    .find(fits)
+                    .find(&decided.msg_id, fits)
                     .into_iter()
                     .min_by_key(|(_, span)| span.start_ns);
                 let Some((index, span)) = earliest else {
@@ -45,8 +42,7 @@ pub(super) fn compare(
             }
         }
         for replied in witness.said.replied.iter().filter(|r| of_topics(&r.topic)) {
-            let spans =
-                unclaimed.find(|span| span.operation() == "reply" && span.message_id() == replied.msg_id);
+            let spans = unclaimed.find(&replied.msg_id, |span| span.operation() == "reply");
             let [(index, span)] = spans.as_slice() else {
                 verdict
                     .problems

@@ -49,8 +49,9 @@ pub(super) fn compare(
     }
     for (identity, handlings) in &mut handlings {
         handlings.sort_by_key(|handling| handling.consumed.start_ns);
-        let mut spans =
-            unclaimed.find(|span| span.operation() == "process" && self::identity(span) == *identity);
+        let mut spans = unclaimed.find(&identity.0, |span| {
+            span.operation() == "process" && self::identity(span) == *identity
+        });
         spans.sort_by_key(|(_, span)| span.start_ns);
         // Deliveries that came to no handler know no end.
         while spans.len() > handlings.len() && story.rules.unhandled {
@@ -84,9 +85,12 @@ pub(super) fn compare(
         }
     }
     if story.rules.unhandled {
-        let known = |span: &Span| sent.values().any(|sent| sent.msg_id == span.message_id());
-        let unknown = |span: &Span| span.operation() == "process" && evidence(span) == "none" && known(span);
-        for (index, _) in unclaimed.find(unknown) {
+        let unknown = |span: &Span| span.operation() == "process" && evidence(span) == "none";
+        for (index, _) in sent
+            .values()
+            .flat_map(|sent| unclaimed.find(&sent.msg_id, unknown))
+            .collect::<Vec<_>>()
+        {
             unclaimed.claim(index);
             verdict.figures.unhandled += 1;
         }

@@ -25,8 +25,8 @@ pub(super) fn compare(
                 batches.entry((sent.cmd, batch)).or_default().push(sent);
                 continue;
             }
-            let spans = unclaimed.find(|span| {
-                span.operation() == "send" && span.message_id() == sent.msg_id && span.status != STATUS_ERROR
+            let spans = unclaimed.find(&sent.msg_id, |span| {
+                span.operation() == "send" && span.status != STATUS_ERROR
             });
             let [(index, span)] = spans.as_slice() else {
                 verdict
@@ -48,7 +48,7 @@ pub(super) fn compare(
         }
         for failed in witness.said.failed.iter().filter(|sent| of_topics(&sent.topic)) {
             verdict.figures.failed += 1;
-            let spans = unclaimed.find(|span| {
+            let spans = unclaimed.find(&failed.msg_id, |span| {
                 span.operation() == "send"
                     && span.message_id() == failed.msg_id
                     && span.status == STATUS_ERROR
@@ -60,6 +60,7 @@ pub(super) fn compare(
                 continue;
             };
             unclaimed.claim(*index);
+            verdict.figures.failed_spans += 1;
             if let Err(problem) = refused(story, failed, span) {
                 verdict
                     .problems
@@ -185,7 +186,7 @@ fn batch(
 ) -> Check {
     let places: Vec<_> = sent.iter().map(|sent| story.place(&sent.msg_id)).collect();
     let first = places.first().ok_or("no messages")?;
-    let spans = unclaimed.find(|span| {
+    let spans = unclaimed.find("", |span| {
         span.operation() == "send"
             && span.attributes.contains_key("messaging.batch.message_count")
             && span.links_to(&first.trace, &first.creation)
@@ -216,7 +217,7 @@ fn batch(
         if !span.links_to(&place.trace, &place.creation) {
             return Err(format!("no link to {sent:?} in {span:?}"));
         }
-        let creates = unclaimed.find(|span| span.operation() == "create" && span.message_id() == sent.msg_id);
+        let creates = unclaimed.find(&sent.msg_id, |span| span.operation() == "create");
         let [(index, create)] = creates.as_slice() else {
             return Err(format!("{} create spans of {sent:?}", creates.len()));
         };

@@ -5,6 +5,7 @@ mod delivery;
 mod endings;
 mod modes;
 mod sends;
+pub(crate) mod steady;
 mod transactions;
 
 use crate::row::Row;

@@ -1,0 +1,78 @@
+//! The main scenario: a steady rate for minutes, half of it to a consumer whose client traces its own calls.
+
+use std::{env, thread, time::Duration};
+
+use anyhow::{Context, Result};
+use testbed::{Mode, Send, compare::Rules};
+
+use crate::{
+    bench::PRODUCER,
+    row::{Drive::Own, Row, Stage},
+};
+
+/// Messages a second, both topics together.
+const RATE: usize = 2000;
+
+/// The main scenario. It has its bench for itself.
+pub(crate) static STEADY: Row = Row {
+    name: "2,000 messages a second",
+    on: |_| true,
+    rules: Rules {
+        success: &["offset_commit", "client_trace"],
+        ..Rules::usual()
+    },
+    drive: Own(steady),
+};
+
+/// How long it lasts: `RMQTRACE_TRUTH_SECONDS`, or half a minute.
+pub(crate) fn duration() -> Duration {
+    let seconds = env::var("RMQTRACE_TRUTH_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(30))
+}
+
+fn steady(stage: &Stage<'_>) -> Result<()> {
+    let (traced, group) = (
+        format!("{}-traced", stage.topic),
+        format!("{}-traced", stage.group),
+    );
+    stage.owns(&traced);
+    stage.bench.server.create_topics(&[&traced], 4)?;
+    stage.consume(&[("threads", "8")])?;
+    stage.consume_in(1, &group, &traced, &[("threads", "8"), ("trace", "1")])?;
+    let producer = &stage.bench.producer;
+    // What a virtual machine does the first time takes long: a second of warming up is not measured.
+    for topic in [&stage.topic, &traced] {
+        producer.send(
+            Send::new(PRODUCER, topic, Mode::Sync, 2000)
+                .threads(4)
+                .key("warm"),
+        )?;
+    }
+    let count = RATE / 2 * usize::try_from(duration().as_secs())?;
+    let mut tickets = Vec::new();
+    for topic in [&stage.topic, &traced] {
+        let send = Send::new(PRODUCER, topic, Mode::Sync, count);
+        tickets.push(producer.start_sending(send.rate(RATE / 2).threads(4).size(1024))?);
+    }
+    let limit = duration() * 2 + Duration::from_secs(60);
+    for ticket in tickets {
+        producer.wait(ticket, limit)?;
+    }
+    let consumers = [(0, &stage.group), (1, &group)];
+    for (process, group) in consumers {
+        let process = stage.process(process)?;
+        testbed::wait::until(limit, "all is handled", || {
+            let handled = process.count_consumed(group);
+            thread::sleep(Duration::from_millis(200));
+            Ok(if handled >= count + 2000 {
+                Ok(())
+            } else {
+                Err(format!("{handled} of {}", count + 2000))
+            })
+        })
+        .context("steady load")?;
+    }
+    Ok(())
+}

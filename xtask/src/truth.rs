@@ -1,0 +1,77 @@
+//! `cargo xtask truth`: every kind of message from every client, compared message by message with what the clients logged.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use testbed::Artifacts;
+
+use crate::{
+    build::{self, cargo},
+    setup,
+};
+
+/// What to run.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// The newest clients and servers only, and a short main scenario
+    #[arg(long)]
+    quick: bool,
+    /// Run only the scenarios whose name contains this; the page is left alone
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+    /// How long the main scenario lasts, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    seconds: u32,
+}
+
+/// The task.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    match compare(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare(options: &Options) -> Result<()> {
+    setup::testbed(setup::Say::Changes)?;
+    build::build()?;
+    let seconds = if options.quick { 30 } else { options.seconds };
+    let mut command = scenarios(options.only.as_deref());
+    command
+        .env("RMQTRACE_TRUTH", if options.quick { "quick" } else { "full" })
+        .env("RMQTRACE_TRUTH_SECONDS", seconds.to_string());
+    if options.only.is_none() {
+        let page = Artifacts::locate().root.join("docs/accuracy.md");
+        let words = if options.quick { " --quick" } else { "" };
+        command
+            .env("RMQTRACE_TRUTH_COMMAND", format!("cargo xtask truth{words}"))
+            .env("RMQTRACE_ACCURACY", page);
+    }
+    if !command.status()?.success() {
+        bail!("some scenarios are not right");
+    }
+    Ok(())
+}
+
+/// The program with the scenarios. Without further words it runs the form that belongs to the tests.
+pub(crate) fn scenarios(only: Option<&str>) -> Command {
+    let mut command = cargo();
+    command.args([
+        "test",
+        "--quiet",
+        "--locked",
+        "--package",
+        "tests",
+        "--features",
+        "e2e",
+        "--test",
+        "truth",
+        "--",
+    ]);
+    command.args(["--test-threads", "1"]).args(only);
+    command
+}
