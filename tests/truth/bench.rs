@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fs,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -17,7 +17,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use testbed::{
     Artifacts, Client, Collector, Proxy, Server, Span, Tracer,
     client::{self, Feature, Library},
-    compare::{self, Witness},
+    compare::{self, Rules, Witness},
     tracer::Options,
 };
 
@@ -75,6 +75,18 @@ impl Pairing {
         matches!(self.library, Library::Java(_)) && self.flavour != Flavour::Proxy
     }
 
+    /// What is right with this client: Go's writes the sharding key under a name of its own, which no broker takes for an
+    /// order (§3.2).
+    pub(crate) fn adapt(self, rules: Rules) -> Rules {
+        match (self.library, rules.kind) {
+            (Library::Go, "fifo") => Rules {
+                kind: "normal",
+                ..rules
+            },
+            _ => rules,
+        }
+    }
+
     /// A client whose program has the common commands only, or one behind a proxy.
     pub(crate) fn is_other(self) -> bool {
         !matches!(self.library, Library::Java(_) | Library::Go) || self.flavour == Flavour::Proxy
@@ -91,16 +103,20 @@ impl Pairing {
 /// The running parts of a pairing.
 pub(crate) struct Bench {
     pub(crate) pairing: Pairing,
-    pub(crate) server: Server,
     pub(crate) producer: Client,
     pub(crate) consumers: [Client; 2],
     /// Accounts of clients that are gone.
     pub(crate) departed: Mutex<Vec<Witness>>,
+    /// Scenarios run one after another and leave captures.
+    pub(crate) recording: bool,
     /// Held while a client begins to produce or to consume: many beginnings at once make heartbeats late, and a late one
     /// leaves a broker with a consumer twice, of which one gets nothing.
     pub(crate) beginning: Mutex<()>,
     launch: Launch,
     names: AtomicU32,
+    /// Declared before the server, so that it is stopped first.
+    _proxy: Option<Proxy>,
+    pub(crate) server: Server,
 }
 
 /// What a pairing's run left behind.
@@ -117,8 +133,7 @@ impl Bench {
     /// Starts the parts, drives all scenarios of the pairing at once, ends everything in order.
     pub(crate) fn run(pairing: Pairing, only: &[&'static Row]) -> Result<Outcome> {
         let artifacts = Artifacts::locate();
-        let dir = artifacts.run_directory(&format!("truth-{}", pairing.name().replace([' ', ','], "-")))?;
-        let server = Server::start(&artifacts, pairing.server, &dir)?;
+        let dir = directory(&artifacts, pairing)?;
         let collector = Collector::start(&artifacts, &dir, "collector")?;
         let config = dir.join("rmqtrace.yaml");
         // Of a process with an agent both are to be seen.
@@ -128,34 +143,8 @@ impl Bench {
             ..Options::default()
         };
         let tracer = Tracer::start(&artifacts, &dir, "rmqtrace", &collector, options)?;
-        let proxy = match pairing.flavour {
-            Flavour::Proxy => Some(Proxy::start(&artifacts, &server, &dir)?),
-            _ => None,
-        };
-        let launch = Launch {
-            address: proxy.as_ref().map_or(server.name_server, |proxy| proxy.remoting),
-            agent: pairing.has_agent().then_some(collector.http),
-            library: pairing.library,
-            binary: pairing.flavour == Flavour::Binary,
-            artifacts: artifacts.clone(),
-            dir: dir.clone(),
-        };
-        let client = |name: &str| launch.client(name);
-        let (producer, consumers) = (
-            client("producer")?,
-            [client("consumer-0")?, client("consumer-1")?],
-        );
-        producer.producer(PRODUCER)?;
-        let bench = Bench {
-            pairing,
-            server,
-            producer,
-            consumers,
-            departed: Mutex::default(),
-            beginning: Mutex::default(),
-            launch: launch.clone(),
-            names: AtomicU32::new(0),
-        };
+        let bench = Bench::start(pairing, &artifacts, &dir, Some(collector.http))?;
+        bench.producer.producer(PRODUCER)?;
         let driven = thread::scope(|scope| {
             let handles: Vec<_> = only
                 .iter()
@@ -169,25 +158,9 @@ impl Bench {
             });
             joined.collect::<HashMap<_, _>>()
         });
-        let Bench {
-            server,
-            producer,
-            consumers,
-            departed,
-            ..
-        } = bench;
-        let mut witnesses = departed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // The end of a consumer commits its last offsets; handlers may still be at work when it begins.
-        let [first, second] = consumers;
-        for client in [first, second, producer] {
-            let (pid, library) = (client.pid(), client.library);
-            let said = client.finish()?;
-            witnesses.push(Witness { pid, library, said });
-        }
+        let mut witnesses = bench.finish()?;
         let (status, log) = tracer.stop()?;
         ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
-        drop(proxy);
-        drop(server);
         let spans = collector.finish()?;
         compare::learn_keys(&mut witnesses, &spans);
         Ok(Outcome {
@@ -198,9 +171,86 @@ impl Bench {
         })
     }
 
+    /// Drives scenarios one after another. What `watch` gives is alive while one runs, and `look` gets it with the story
+    /// when the scenario's clients have stopped.
+    pub(crate) fn one_by_one<T>(
+        pairing: Pairing,
+        rows: &[&'static Row],
+        watch: impl Fn(&Bench, &Row, &Path) -> Result<T>,
+        look: impl Fn(T, &Row, &[String], &[Witness]) -> Result<()>,
+    ) -> Result<()> {
+        let artifacts = Artifacts::locate();
+        let dir = directory(&artifacts, pairing)?;
+        let mut bench = Bench::start(pairing, &artifacts, &dir, None)?;
+        bench.recording = true;
+        for row in rows {
+            let stage = Stage::new(&bench, row);
+            stage.create_topics(&[&stage.topic])?;
+            let watched = watch(&bench, row, &dir)?;
+            stage.run().with_context(|| row.name.to_owned())?;
+            stage.stop()?;
+            look(watched, row, &stage.topics(), &bench.witnesses())?;
+        }
+        bench.finish().map(drop)
+    }
+
+    fn start(pairing: Pairing, artifacts: &Artifacts, dir: &Path, agent: Option<u16>) -> Result<Bench> {
+        let server = Server::start(artifacts, pairing.server, dir)?;
+        let proxy = match pairing.flavour {
+            Flavour::Proxy => Some(Proxy::start(artifacts, &server, dir)?),
+            _ => None,
+        };
+        let launch = Launch {
+            address: proxy.as_ref().map_or(server.name_server, |proxy| proxy.remoting),
+            agent: agent.filter(|_| pairing.has_agent()),
+            library: pairing.library,
+            binary: pairing.flavour == Flavour::Binary,
+            artifacts: artifacts.clone(),
+            dir: dir.to_owned(),
+        };
+        Ok(Bench {
+            pairing,
+            producer: launch.client("producer")?,
+            consumers: [launch.client("consumer-0")?, launch.client("consumer-1")?],
+            departed: Mutex::default(),
+            recording: false,
+            beginning: Mutex::default(),
+            launch,
+            names: AtomicU32::new(0),
+            _proxy: proxy,
+            server,
+        })
+    }
+
+    /// Ends the clients in order, then the servers. Gives everything that the clients said.
+    fn finish(self) -> Result<Vec<Witness>> {
+        let departed = self.departed.into_inner();
+        let mut witnesses = departed.unwrap_or_else(PoisonError::into_inner);
+        // The end of a consumer commits its last offsets; handlers may still be at work when it begins.
+        let [first, second] = self.consumers;
+        for client in [first, second, self.producer] {
+            let (pid, library) = (client.pid(), client.library);
+            let said = client.finish()?;
+            witnesses.push(Witness { pid, library, said });
+        }
+        Ok(witnesses)
+    }
+
+    /// Everything that the clients have said so far.
+    fn witnesses(&self) -> Vec<Witness> {
+        let departed = self.departed.lock().unwrap_or_else(PoisonError::into_inner);
+        let present = [&self.producer, &self.consumers[0], &self.consumers[1]];
+        let present = present.map(|client| Witness {
+            pid: client.pid(),
+            library: client.library,
+            said: client.said(),
+        });
+        departed.iter().cloned().chain(present).collect()
+    }
+
     fn drive(&self, row: &'static Row) -> Result<Vec<String>> {
         let stage = Stage::new(self, row);
-        self.server.create_topics(&[&stage.topic], 4)?;
+        stage.create_topics(&[&stage.topic])?;
         stage.run()?;
         Ok(stage.topics())
     }
@@ -227,6 +277,22 @@ impl Bench {
 /// What all names of this run have inside.
 pub(crate) fn mark() -> String {
     format!("truth{}", std::process::id())
+}
+
+/// A fresh directory for the files of a pairing's run.
+fn directory(artifacts: &Artifacts, pairing: Pairing) -> Result<PathBuf> {
+    let name: String = pairing
+        .name()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '.' {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    artifacts.run_directory(&format!("truth-{name}"))
 }
 
 /// How the client programs of a pairing are started.

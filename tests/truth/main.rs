@@ -6,6 +6,7 @@
 //! a file for the table.
 
 mod bench;
+mod captures;
 mod report;
 mod row;
 mod rows;
@@ -33,11 +34,15 @@ use crate::{
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
+    if env::var_os("RMQTRACE_RECORD").is_some() {
+        return record(&arguments);
+    }
     let report = Arc::new(Mutex::new(Report::default()));
     let mut trials = Vec::new();
     for pairing in pairings() {
         trials.extend(self::trials(pairing, &arguments, &report));
     }
+    trials.extend(captures::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     let report = report.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(path) = env::var_os("RMQTRACE_ACCURACY")
@@ -47,6 +52,28 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     conclusion.exit_code()
+}
+
+/// Makes the captures anew, of the scenarios that were asked for.
+fn record(arguments: &Arguments) -> ExitCode {
+    for pairing in pairings().into_iter().filter(|pairing| !pairing.has_agent()) {
+        let filter = arguments.filter.as_deref().unwrap_or_default();
+        let rows = rows::all().filter(|row| (row.on)(pairing) && scenario(pairing, row).contains(filter));
+        let rows: Vec<_> = rows.collect();
+        if rows.is_empty() {
+            continue;
+        }
+        if let Err(error) = captures::record(pairing, &rows) {
+            eprintln!("{}: {error:#}", pairing.name());
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// A scenario's full name.
+fn scenario(pairing: Pairing, row: &Row) -> String {
+    format!("{}: {}", pairing.name(), row.name)
 }
 
 fn pairings() -> Vec<Pairing> {
@@ -89,10 +116,9 @@ fn pairings() -> Vec<Pairing> {
 
 /// The scenarios of one pairing. The first that runs makes the traffic of all that were asked for.
 fn trials(pairing: Pairing, arguments: &Arguments, report: &Arc<Mutex<Report>>) -> Vec<Trial> {
-    let name = |row: &Row| format!("{}: {}", pairing.name(), row.name);
     let wanted = |row: &&'static Row| {
         let filter = arguments.filter.as_deref().unwrap_or_default();
-        (row.on)(pairing) && name(row).contains(filter)
+        (row.on)(pairing) && scenario(pairing, row).contains(filter)
     };
     let steady = std::iter::once(&rows::steady::STEADY);
     let rows: Arc<Vec<&'static Row>> = Arc::new(match pairing.flavour {
@@ -103,7 +129,7 @@ fn trials(pairing: Pairing, arguments: &Arguments, report: &Arc<Mutex<Report>>) 
     let mut trials = Vec::new();
     for row in rows.iter().copied() {
         let (rows, outcome, report) = (Arc::clone(&rows), Arc::clone(&outcome), Arc::clone(report));
-        trials.push(Trial::test(name(row), move || {
+        trials.push(Trial::test(scenario(pairing, row), move || {
             let outcome =
                 outcome.get_or_init(|| Bench::run(pairing, &rows).map_err(|error| format!("{error:#}")));
             judge(pairing, row, outcome, &report).map_err(|error| format!("{error:#}").into())
@@ -136,7 +162,7 @@ fn judge(
     let story = Story {
         topics,
         witnesses: &outcome.witnesses,
-        rules: row.rules,
+        rules: pairing.adapt(row.rules),
         agent: pairing.has_agent().then_some(&agent),
     };
     let verdict = compare(&story, &outcome.spans);

@@ -1,5 +1,7 @@
 //! A scenario: its name, where it can run, what is right, and what its clients do.
 
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::{Context, Result};
 use testbed::{Consume, Mode, Send, client::Consumed, compare::Rules};
 
@@ -82,7 +84,9 @@ pub(crate) struct Stage<'a> {
     pub(crate) row: &'static Row,
     pub(crate) topic: String,
     pub(crate) group: String,
-    further: std::sync::Mutex<Vec<String>>,
+    further: Mutex<Vec<String>>,
+    /// Groups of producers, and of consumers in a process, that it started.
+    begun: Mutex<Vec<(Option<usize>, String)>>,
 }
 
 impl<'a> Stage<'a> {
@@ -98,7 +102,8 @@ impl<'a> Stage<'a> {
             row,
             group: format!("g-{topic}"),
             topic,
-            further: std::sync::Mutex::default(),
+            further: Mutex::default(),
+            begun: Mutex::default(),
         }
     }
 
@@ -123,10 +128,16 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Creates topics of four queues each.
+    pub(crate) fn create_topics(&self, topics: &[&str]) -> Result<()> {
+        let _alone = self.bench.beginning.lock();
+        self.bench.server.create_topics(topics, 4)
+    }
+
     fn plain(&self, plain: &Plain) -> Result<()> {
         self.consume(plain.consumer)?;
         let producer = match plain.producer {
-            None => PRODUCER.to_owned(),
+            None => self.shared_producer()?,
             Some(arguments) => self.producer(arguments)?,
         };
         self.send_from(&producer, plain.mode, plain.messages, plain.send)?;
@@ -138,12 +149,44 @@ impl<'a> Stage<'a> {
         let group = format!("p-{}", self.topic);
         let _alone = self.bench.beginning.lock();
         self.bench.producer.producer_with(&group, arguments)?;
+        self.began(None, &group);
         Ok(group)
+    }
+
+    /// The group of the producer that scenarios share; while they are recorded, each has its own.
+    pub(crate) fn shared_producer(&self) -> Result<String> {
+        if !self.bench.recording {
+            return Ok(PRODUCER.to_owned());
+        }
+        let group = format!("p-{}", self.topic);
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if begun.contains(&(None, group.clone())) {
+            return Ok(group);
+        }
+        drop(begun);
+        self.producer(&[])
+    }
+
+    fn began(&self, process: Option<usize>, group: &str) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.push((process, group.to_owned()));
+    }
+
+    /// Stops what the scenario started, in order: consumers commit their offsets.
+    pub(crate) fn stop(&self) -> Result<()> {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        for (process, group) in begun.drain(..).rev() {
+            match process {
+                Some(process) => self.process(process)?.stop_group(&group)?,
+                None => self.bench.producer.stop_group(&group)?,
+            }
+        }
+        Ok(())
     }
 
     /// Sends from the shared producer and waits until all is sent.
     pub(crate) fn send(&self, mode: Mode, messages: usize, arguments: Arguments) -> Result<()> {
-        self.send_from(PRODUCER, mode, messages, arguments)
+        self.send_from(&self.shared_producer()?, mode, messages, arguments)
     }
 
     /// Sends and waits until all is sent.
@@ -171,7 +214,7 @@ impl<'a> Stage<'a> {
     /// Starts a consumer of any group in one of the consumer processes.
     pub(crate) fn consume_in(
         &self,
-        process: usize,
+        index: usize,
         group: &str,
         topic: &str,
         arguments: Arguments,
@@ -181,9 +224,11 @@ impl<'a> Stage<'a> {
             .fold(Consume::new(group, &[topic]), |consume, (key, value)| {
                 consume.with(key, value)
             });
-        let process = self.process(process)?;
+        let process = self.process(index)?;
         let _alone = self.bench.beginning.lock();
-        process.consumer(consume)
+        process.consumer(consume)?;
+        self.began(Some(index), group);
+        Ok(())
     }
 
     /// Waits for calls of the scenario's handler.

@@ -20,6 +20,9 @@ pub(crate) struct Options {
     /// Run only the scenarios whose name contains this; the page is left alone
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// Make the captures under tests/captures anew instead
+    #[arg(long)]
+    record: bool,
     /// How long the main scenario lasts, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     seconds: u32,
@@ -44,7 +47,9 @@ fn compare(options: &Options) -> Result<()> {
     command
         .env("RMQTRACE_TRUTH", if options.quick { "quick" } else { "full" })
         .env("RMQTRACE_TRUTH_SECONDS", seconds.to_string());
-    if options.only.is_none() {
+    if options.record {
+        command.env("RMQTRACE_RECORD", "1");
+    } else if options.only.is_none() {
         let page = Artifacts::locate().root.join("docs/accuracy.md");
         let words = if options.quick { " --quick" } else { "" };
         command

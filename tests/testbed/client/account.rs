@@ -143,6 +143,8 @@ pub struct Replied {
     pub request_id: String,
     /// The reply's topic.
     pub topic: String,
+    /// Why it did not get there.
+    pub error: Option<String>,
     /// Directly before the call.
     pub start_ns: u64,
     /// Directly after.

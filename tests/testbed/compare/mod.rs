@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | a message sent, or refused | `send`; of a batch one `send` and a `create` for each message | [`sends`] |
 //! | a handler's call | `process` | [`processes`] |
-//! | a decision about a half message, a reply | `commit`, `rollback`, `check`; `reply` | [`others`] |
+//! | a decision about a half message, a recall, a reply | `commit`, `rollback`, `check`; `recall`; `reply` | [`others`] |
 //!
 //! A message that was delivered, but never came to a handler (its client was killed, its queue went to somebody else), may have a
 //! `process` span only if that says that it does not know the end.

@@ -1,10 +1,10 @@
-//! Ends and checks of transactions, and replies to requests.
+//! Ends and checks of transactions, recalls, and replies to requests.
 
 use super::{CLOCK_TOLERANCE_NS, Check, Story, Unclaimed, Verdict, same};
 use crate::{
     Span,
-    client::{Decided, Replied},
-    spans::kind,
+    client::{Decided, Recalled, Replied},
+    spans::{STATUS_ERROR, kind},
 };
 
 pub(super) fn compare(
@@ -39,6 +39,22 @@ pub(super) fn compare(
                         .problems
                         .push(format!("{problem}: {decided:?} and {span:?}"));
                 }
+            }
+        }
+        for recalled in witness.said.recalled.iter().filter(|r| of_topics(&r.topic)) {
+            let spans = unclaimed.find(&recalled.msg_id, |span| span.operation() == "recall");
+            let [(index, span)] = spans.as_slice() else {
+                verdict
+                    .problems
+                    .push(format!("{} recall spans of {recalled:?}", spans.len()));
+                continue;
+            };
+            unclaimed.claim(*index);
+            verdict.figures.other_spans += 1;
+            if let Err(problem) = recall(story, recalled, span) {
+                verdict
+                    .problems
+                    .push(format!("{problem}: {recalled:?} and {span:?}"));
             }
         }
         for replied in witness.said.replied.iter().filter(|r| of_topics(&r.topic)) {
@@ -87,12 +103,26 @@ fn decision(story: &Story<'_>, operation: &str, decided: &Decided, span: &Span) 
     Ok(())
 }
 
+fn recall(story: &Story<'_>, recalled: &Recalled, span: &Span) -> Check {
+    let place = story.place(&recalled.msg_id);
+    same!("name", &span.name, &format!("recall {}", recalled.topic));
+    same!("kind", span.kind, kind::CLIENT);
+    same!("status", span.status, 0);
+    same!("trace id", &span.trace_id, &place.trace);
+    same!("parent", &span.parent_span_id, &place.send);
+    if span.start_ns < recalled.start_ns || span.end_ns > recalled.end_ns {
+        return Err("the span is not inside the call".to_owned());
+    }
+    Ok(())
+}
+
 fn reply(story: &Story<'_>, replied: &Replied, span: &Span) -> Check {
     let place = story.place(&replied.request_id);
     same!("name", &span.name, &format!("reply {}", replied.topic));
     same!("kind", span.kind, kind::PRODUCER);
     same!("trace id", &span.trace_id, &place.trace);
     same!("parent", &span.parent_span_id, &place.creation);
+    same!("failed", span.status == STATUS_ERROR, replied.error.is_some());
     if span.start_ns < replied.start_ns || span.end_ns > replied.end_ns {
         return Err("the span is not inside the call".to_owned());
     }

@@ -21,6 +21,7 @@ type consuming struct {
 	delay        time.Duration
 	delayKey     string
 	orderly      bool
+	begins       bool
 }
 
 // startConsumer tries a few times: this client gives up at once when the name server is slow to tell it a route.
@@ -44,6 +45,7 @@ func tryConsumer(log *log, cmd command, attempt int) (*consuming, error) {
 		delay:        time.Duration(cmd.number("delay", 0)) * time.Millisecond,
 		delayKey:     cmd.text("delayKey", ""),
 		orderly:      cmd.flag("orderly"),
+		begins:       cmd.flag("begins"),
 	}
 	options := []consumer.Option{
 		consumer.WithGroupName(s.group),
@@ -83,6 +85,13 @@ func (s *consuming) consume(_ context.Context, messages ...*primitive.MessageExt
 	result, name := consumer.ConsumeSuccess, "CONSUME_SUCCESS"
 	for _, message := range messages {
 		start := time.Now()
+		if s.begins {
+			s.log.write(event{
+				"event": "handling", "group": s.group, "msgId": message.MsgId, "topic": message.Topic, "key": message.GetKeys(),
+				"queue": message.Queue.QueueId, "offset": message.QueueOffset, "reconsumeTimes": message.ReconsumeTimes,
+				"startNs": start.UnixNano(),
+			})
+		}
 		if s.delayKey == "" || s.delayKey == message.GetKeys() {
 			time.Sleep(s.delay)
 		}

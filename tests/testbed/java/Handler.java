@@ -1,6 +1,5 @@
 import java.util.List;
 import java.util.concurrent.locks.LockSupport;
-import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.utils.MessageUtil;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageClientIDSetter;
@@ -44,7 +43,8 @@ final class Handler {
             }
             slow |= delayMs > 0 && (delayKey == null || delayKey.equals(message.getKeys()));
             fails |= attempt < failAttempts && (failKey == null || failKey.equals(message.getKeys()));
-            if (replyGroup != null) {
+            // Only a request says where its reply goes.
+            if (replyGroup != null && MessageUtil.getReplyToClient(message) != null) {
                 reply(message);
             }
         }
@@ -69,14 +69,18 @@ final class Handler {
 
     private void reply(MessageExt request) {
         long start = Log.now();
+        Message reply = null;
+        String error = null;
         try {
-            Message reply = MessageUtil.createReplyMessage(request, "BODY-CANARY".getBytes());
-            SendResult result = replies.producer(replyGroup).send(reply, 3000);
+            reply = MessageUtil.createReplyMessage(request, "BODY-CANARY".getBytes());
+            replies.producer(replyGroup).send(reply, 3000);
+        } catch (Exception e) {
+            error = e.getClass().getSimpleName();
+        }
+        if (reply != null) {
             Log.event("replied").put("group", replyGroup).put("msgId", MessageClientIDSetter.getUniqID(reply))
                 .put("requestId", MessageClientIDSetter.getUniqID(request)).put("topic", reply.getTopic())
-                .put("status", result.getSendStatus().name()).put("startNs", start).put("endNs", Log.now()).write();
-        } catch (Exception e) {
-            Log.event("command_failed").put("cmd", 0).put("error", "reply: " + e).write();
+                .put("error", error).put("startNs", start).put("endNs", Log.now()).write();
         }
     }
 }

@@ -4,6 +4,7 @@ import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.LockSupport;
 import org.apache.rocketmq.client.exception.MQBrokerException;
+import org.apache.rocketmq.client.exception.RequestTimeoutException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
@@ -75,9 +76,8 @@ final class Sending {
                     sent(message, half, start, Log.now());
                     break;
                 case "request":
-                    Message reply = producer.request(message, timeout);
-                    event("sent", message).put("replyId", MessageClientIDSetter.getUniqID(reply))
-                        .put("startNs", start).put("endNs", Log.now()).write();
+                    String replyId = request(message);
+                    event("sent", message).put("replyId", replyId).put("startNs", start).put("endNs", Log.now()).write();
                     break;
                 case "recall":
                     SendResult result = producer.send(message, timeout);
@@ -91,6 +91,15 @@ final class Sending {
             throw e;
         } catch (Exception e) {
             failed(message, e, start, Log.now());
+        }
+    }
+
+    /** Id of the reply; null where none came: then the request was sent all the same. */
+    private String request(Message message) throws Exception {
+        try {
+            return MessageClientIDSetter.getUniqID(producer.request(message, timeout));
+        } catch (RequestTimeoutException e) {
+            return null;
         }
     }
 

@@ -3,7 +3,7 @@
 use testbed::{Mode, client::Said, compare::Rules};
 
 use crate::{
-    bench::{PATIENCE, PRODUCER},
+    bench::PATIENCE,
     row::{Arguments, Drive::Own, Row, Stage},
 };
 
@@ -45,7 +45,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "a queue that goes to another process",
-        on: |pairing| !pairing.is_other(),
+        on: |pairing| pairing.is_java(),
         rules: INTERRUPTED,
         drive: Own(rebalance),
     },
@@ -92,7 +92,7 @@ fn direct(stage: &Stage<'_>) -> anyhow::Result<()> {
 /// A second process joins while the first has much to do.
 fn rebalance(stage: &Stage<'_>) -> anyhow::Result<()> {
     stage.consume(&[("delay", "100"), ("threads", "2")])?;
-    let send = testbed::Send::new(PRODUCER, &stage.topic, Mode::Async, 120);
+    let send = testbed::Send::new(&stage.shared_producer()?, &stage.topic, Mode::Async, 120);
     stage.bench.producer.send(send)?;
     stage.handled(20)?;
     stage.consume_in(1, &stage.group, &stage.topic, &[("delay", "20")])?;

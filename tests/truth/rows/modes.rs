@@ -189,10 +189,10 @@ fn two_groups(stage: &Stage<'_>) -> anyhow::Result<()> {
 fn two_topics(stage: &Stage<'_>) -> anyhow::Result<()> {
     let other = format!("{}-other", stage.topic);
     stage.owns(&other);
-    stage.bench.server.create_topics(&[&other], 2)?;
+    stage.create_topics(&[&other])?;
     stage.consume_in(0, &stage.group, &format!("{},{other}", stage.topic), &[])?;
     stage.send(Mode::Sync, 20, &[])?;
-    let send = testbed::Send::new(crate::bench::PRODUCER, &other, Mode::Sync, 20).key("other");
+    let send = testbed::Send::new(&stage.shared_producer()?, &other, Mode::Sync, 20).key("other");
     stage.bench.producer.send(send)?;
     stage.handled(40).map(drop)
 }

@@ -135,7 +135,7 @@ pub(crate) const ROWS: &[Row] = &[
 
 fn refused(stage: &Stage<'_>) -> anyhow::Result<()> {
     let size = (MAX_BODY + 50_000).to_string();
-    let send = testbed::Send::new(crate::bench::PRODUCER, &stage.topic, Mode::Sync, 3).with("size", size);
+    let send = testbed::Send::new(&stage.shared_producer()?, &stage.topic, Mode::Sync, 3).with("size", size);
     let done = stage.bench.producer.start_sending(send)?;
     let done = stage.bench.producer.wait(done, PATIENCE)?;
     anyhow::ensure!(done.failed == 3, "{} of 3 sends failed", done.failed);

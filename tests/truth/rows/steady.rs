@@ -38,7 +38,7 @@ fn steady(stage: &Stage<'_>) -> Result<()> {
         format!("{}-traced", stage.group),
     );
     stage.owns(&traced);
-    stage.bench.server.create_topics(&[&traced], 4)?;
+    stage.create_topics(&[&traced])?;
     stage.consume(&[("threads", "8")])?;
     stage.consume_in(1, &group, &traced, &[("threads", "8"), ("trace", "1")])?;
     let producer = &stage.bench.producer;
