@@ -117,9 +117,14 @@ impl Server {
         admin::reset_offset(self, topic, group)
     }
 
+    /// Ids of the clients of a group, one for each connection that the broker knows.
+    pub fn consumers(&self, group: &str) -> Result<Vec<String>> {
+        admin::consumers(self, group)
+    }
+
     /// Has a client of the group process one message, by its offset message id.
     pub fn consume_directly(&self, topic: &str, group: &str, id: &str) -> Result<()> {
-        let clients = admin::consumers(self, group)?;
+        let clients = self.consumers(group)?;
         let client = clients
             .first()
             .with_context(|| format!("{group} has no client"))?;

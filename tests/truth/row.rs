@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 use testbed::{Consume, Mode, Send, client::Consumed, compare::Rules};
 
-use crate::bench::{Bench, PATIENCE, PRODUCER, Pairing};
+use crate::bench::{Bench, Flavour, PATIENCE, PRODUCER, Pairing};
 
 /// Arguments of a client command.
 pub(crate) type Arguments = &'static [(&'static str, &'static str)];
@@ -225,10 +225,43 @@ impl<'a> Stage<'a> {
                 consume.with(key, value)
             });
         let process = self.process(index)?;
-        let _alone = self.bench.beginning.lock();
-        process.consumer(consume)?;
+        for _ in 0..3 {
+            let alone = self.bench.beginning.lock();
+            process.consumer(consume.clone())?;
+            drop(alone);
+            if self.is_known_once(group)? {
+                break;
+            }
+            process.stop_group(group)?;
+        }
         self.began(Some(index), group);
         Ok(())
+    }
+
+    /// Whether the broker knows each client of a group by one connection. On a busy machine a first heartbeat can come so late
+    /// that the client sends another on a new connection; the broker then gives half of the queues to the dead one.
+    fn is_known_once(&self, group: &str) -> Result<bool> {
+        if self.bench.pairing.flavour == Flavour::Proxy {
+            return Ok(true); // the proxy has the connections
+        }
+        let mut looks = 0;
+        let twice = testbed::wait::until(PATIENCE, "the broker knows the consumer", || {
+            // A group without clients is refused.
+            let mut clients = self.bench.server.consumers(group).unwrap_or_default();
+            let connections = clients.len();
+            clients.sort();
+            clients.dedup();
+            if clients.len() < connections {
+                return Ok(Ok(true));
+            }
+            looks += usize::from(connections > 0);
+            Ok(if looks >= 12 {
+                Ok(false)
+            } else {
+                Err(format!("{connections} connections"))
+            })
+        })?;
+        Ok(!twice)
     }
 
     /// Waits for calls of the scenario's handler.
