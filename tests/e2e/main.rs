@@ -17,6 +17,7 @@ mod load;
 mod matrix;
 mod privacy;
 mod proxy;
+mod replay;
 mod scene;
 mod settings;
 mod unreadable;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
     trials.extend(exports::trials(&world));
     trials.extend(jaeger::trials(&world));
     trials.extend(privacy::trials(&world));
+    trials.extend(replay::trials(&world));
     trials.extend(proxy::trials(&world));
     trials.extend(foreign::trials(&world));
     trials.extend(unreadable::trials(&world));

@@ -12,6 +12,7 @@ pub(crate) mod rust;
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
+    process::Command,
     time::Instant,
 };
 
@@ -43,6 +44,12 @@ pub(crate) fn everything() -> Result<()> {
 /// Real servers and clients of every kind and version, the collector and Jaeger: what the end-to-end tests run.
 pub(crate) fn testbed(say: Say) -> Result<()> {
     let artifacts = Artifacts::locate();
+    apt::program(
+        "tcpdump",
+        Command::new("tcpdump").arg("--version"),
+        "tcpdump",
+        say,
+    )?;
     java::ensure(&artifacts, &SERVER_VERSIONS, &CLIENT_VERSIONS, say)?;
     java::proxy(&artifacts, say)?;
     java::agent(&artifacts, say)?;

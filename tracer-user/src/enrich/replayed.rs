@@ -213,3 +213,90 @@ impl Note {
         Process::recorded(resource, self.agent)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tracer_abi::Role;
+    use tracer_core::{model::ProcessId, record::ConnectionId};
+
+    use super::*;
+
+    fn open(pid: u32, address: [u8; 4]) -> Open {
+        Open {
+            connection: ConnectionId(1),
+            process: ProcessId(pid),
+            time: Timestamp(1),
+            local: (address, 40_000).into(),
+            remote: ([10, 0, 0, 9], 10_911).into(),
+            netns: 0,
+            role: Role::CLIENT,
+            from_start: true,
+        }
+    }
+
+    fn shown(process: &Process) -> String {
+        let attributes = process.resource.attributes.iter();
+        let attributes: Vec<_> = attributes
+            .filter(|(key, _)| !key.starts_with("telemetry"))
+            .collect();
+        format!("{} {attributes:?}", process.resource.service)
+    }
+
+    /// Option, configured attribute, what an address becomes.
+    #[test]
+    fn an_address_is_a_process() {
+        for (option, configured, service) in [
+            (None, None, "10.0.0.1"),
+            (Some("shop"), Some("other"), "shop"),
+            (None, Some("other"), "other"),
+        ] {
+            let configured = configured.map(|name: &str| ("service.name".to_owned(), name.to_owned()));
+            let mut table = Replayed::new(option.map(str::to_owned), configured.into_iter().collect(), 8);
+            table.announce(&open(7, [10, 0, 0, 1]));
+            let expected = format!(
+                r#"{service} [("host.ip", Strings(["10.0.0.1"])), ("service.name", Str("{service}"))]"#
+            );
+            assert_eq!(shown(&table.of(7, Timestamp(5))), expected);
+        }
+    }
+
+    /// What a recording says of a process comes back whole, and a later program of the same number is another.
+    #[test]
+    fn a_recorded_process_is_what_it_was() {
+        let mut table = Replayed::new(Some("not this".to_owned()), Vec::new(), 8);
+        let attributes = vec![
+            ("service.name".to_owned(), Value::from("shop".to_owned())),
+            ("process.pid".to_owned(), Value::Int(7)),
+            ("x".to_owned(), Value::Strings(vec!["a".to_owned()])),
+            ("y".to_owned(), Value::Bool(true)),
+        ];
+        let resource = Resource {
+            service: "shop".into(),
+            attributes,
+        };
+        let before = Process::recorded(resource, Some(Agent::Skywalking));
+        for since in [0, 100] {
+            let text = serde_json::to_string(&Note::of(&before, since)).unwrap();
+            table.introduce(&ProcessNote {
+                process: ProcessId(7),
+                resource: &text,
+            });
+        }
+        table.announce(&open(7, [10, 0, 0, 1]));
+        let (first, second) = (table.of(7, Timestamp(99)), table.of(7, Timestamp(100)));
+        assert_eq!((&first.resource, first.agent), (&before.resource, before.agent));
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let mut table = Replayed::new(None, Vec::new(), 2);
+        for last in 1..=4 {
+            table.announce(&open(last.into(), [10, 0, 0, last]));
+        }
+        assert_eq!((table.len(), table.entries.len()), (2, 2));
+        assert_eq!(&*table.of(4, Timestamp(1)).resource.service, "10.0.0.4");
+        assert_eq!(&*table.of(1, Timestamp(1)).resource.service, "unknown_service");
+    }
+}

@@ -251,6 +251,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_source_that_can_wait_loses_nothing() {
+        let mut output = Output::spawn("test", 1, |mut queue, counters| {
+            while queue.blocking_recv().is_some() {
+                std::thread::yield_now();
+                counters.exported(1);
+            }
+        })
+        .unwrap();
+        for _ in 0..100 {
+            output.deliver(&sample::finished("t")).await;
+        }
+        output.finished(soon()).await;
+        assert_eq!(
+            (output.stats().exported, output.stats().total_dropped()),
+            (100, 0)
+        );
+    }
+
+    #[tokio::test]
     async fn what_waits_at_the_end_is_counted() {
         let (_go, wait) = std::sync::mpsc::channel::<()>();
         let mut output = Output::spawn("test", 8, move |queue, _| {

@@ -82,7 +82,7 @@ async fn trace(loaded: Loaded, recording: Option<&record::Options>) -> anyhow::R
     if let Some(recording) = recording {
         pipeline.record_to(recording)?;
     }
-    announce(&config, &capture, started);
+    announce(&config, &capture, recording, started);
 
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -196,7 +196,7 @@ async fn receivers(config: &Config) -> Vec<u32> {
 }
 
 /// What is attached, what is missing, where spans go.
-fn announce(config: &Config, capture: &Capture, started: Instant) {
+fn announce(config: &Config, capture: &Capture, recording: Option<&record::Options>, started: Instant) {
     let hooks = capture.hooks();
     for hook in &hooks.attached {
         tracing::debug!(program = hook.program, tracepoint = hook.tracepoint, "attached");
@@ -217,10 +217,17 @@ fn announce(config: &Config, capture: &Capture, started: Instant) {
         (Print::Auto, Print::Text) => {
             tracing::info!("no OTLP endpoint is set (--endpoint): spans are printed on standard output");
         }
-        (_, Print::None) if config.export.otlp.endpoint.is_none() && config.export.otlp_file.is_none() => {
+        (_, Print::None)
+            if recording.is_none()
+                && config.export.otlp.endpoint.is_none()
+                && config.export.otlp_file.is_none() =>
+        {
             tracing::warn!("spans go nowhere: neither an endpoint nor a file is set, and nothing is printed");
         }
         _ => {}
+    }
+    if let Some(recording) = recording {
+        tracing::info!(file = %recording.file.display(), "records go to a file");
     }
     if let Some(path) = &config.export.otlp_file {
         tracing::info!(path = %path.display(), "spans go to a file");

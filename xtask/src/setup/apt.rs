@@ -5,14 +5,27 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
+use super::{Say, part};
 use crate::console;
 
 /// Whether packages can be installed at all.
 pub(crate) fn is_available() -> bool {
     let root = console::first_line(Command::new("id").arg("-u")).as_deref() == Some("0");
     root && console::first_line(Command::new("apt-get").arg("--version")).is_some()
+}
+
+/// A program of a package.
+pub(crate) fn program(what: &str, probe: &mut Command, package: &str, say: Say) -> Result<()> {
+    part(say, what, console::first_line(probe).is_some(), || {
+        if !is_available() {
+            bail!(
+                "{what} is missing and cannot be installed here: not root, or no apt. Debian's package is {package}"
+            );
+        }
+        install(&[package])
+    })
 }
 
 /// Installs packages; waits for another installation that holds the lock.

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use testbed::{
     Artifacts,
     artifacts::{AGENT_VERSION, GRPC_VERSION, PROXY_VERSION},
@@ -17,13 +17,13 @@ use crate::console;
 
 /// JDK, Maven, and servers and clients of these versions.
 pub(crate) fn ensure(artifacts: &Artifacts, servers: &[&str], clients: &[&str], say: Say) -> Result<()> {
-    program(
+    apt::program(
         "JDK",
         Command::new("javac").arg("-version"),
         "default-jdk-headless",
         say,
     )?;
-    program("Maven", Command::new("mvn").arg("-version"), "maven", say)?;
+    apt::program("Maven", Command::new("mvn").arg("-version"), "maven", say)?;
     for version in servers {
         let to = artifacts.server_jars(version);
         jars(artifacts, "server", "RocketMQ server", version, &to, say)?;
@@ -36,17 +36,6 @@ pub(crate) fn ensure(artifacts: &Artifacts, servers: &[&str], clients: &[&str], 
         compile(&what, &classes, &to, sources(&artifacts.java_source())?, say)?;
     }
     Ok(())
-}
-
-fn program(what: &str, probe: &mut Command, package: &str, say: Say) -> Result<()> {
-    part(say, what, console::first_line(probe).is_some(), || {
-        if !apt::is_available() {
-            bail!(
-                "{what} is missing and cannot be installed here: not root, or no apt. Debian's package is {package}"
-            );
-        }
-        apt::install(&[package])
-    })
 }
 
 /// The proxy, and the Java client that speaks gRPC.
