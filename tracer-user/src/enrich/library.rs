@@ -3,8 +3,8 @@
 //! | where | what shows there |
 //! |---|---|
 //! | `/proc/<pid>/cmdline` | jars that a class path names |
-//! | `/proc/<pid>/maps` | shared libraries, as of C++ and its wrappers |
 //! | `/proc/<pid>/fd` | jars that a Java virtual machine has opened, those of a class path with `*` too |
+//! | `/proc/<pid>/maps` | shared libraries, as of C++ and its wrappers |
 //!
 //! A program that has its libraries within itself, as Go's and jars of jars, shows nothing.
 
@@ -37,15 +37,15 @@ pub(crate) fn rocketmq(pid: u32) -> Option<String> {
     let on_command_line = command_line.split(['\0', ':', ';', '=', ',']).find_map(library);
     on_command_line
         .or_else(|| {
-            let maps = BufReader::new(limited("maps")?);
-            maps.lines().map_while(Result::ok).find_map(|line| library(&line))
-        })
-        .or_else(|| {
             let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
             let paths = files
                 .take(MOST_FILES)
                 .filter_map(|file| fs::read_link(file.ok()?.path()).ok());
             paths.into_iter().find_map(|path| library(path.to_str()?))
+        })
+        .or_else(|| {
+            let maps = BufReader::new(limited("maps")?);
+            maps.lines().map_while(Result::ok).find_map(|line| library(&line))
         })
 }
 

@@ -192,7 +192,7 @@ impl Pipeline {
         }
         let (name, total) = match foreign.protocol {
             Protocol::TLS => ("TLS", &mut self.counts.tls_connections),
-            _ => ("HTTP/2, as gRPC", &mut self.counts.grpc_connections),
+            _ => ("HTTP/2 (gRPC)", &mut self.counts.grpc_connections),
         };
         *total += 1;
         if first {
