@@ -394,6 +394,7 @@ impl Groups {
     }
 
     /// Takes out the deliveries of the queues that `which` names.
+    #[expect(clippy::vec_box, reason = "they come boxed, and go on as they are")]
     fn take_all(&mut self, key: &GroupKey, which: impl Fn(&QueueKey) -> bool) -> Vec<Box<Delivery>> {
         let Some(group) = self.groups.get_mut(key) else {
             return Vec::new();
