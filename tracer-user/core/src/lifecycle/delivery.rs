@@ -214,6 +214,7 @@ impl Delivery {
     pub(crate) fn settled(&self) -> Settled {
         Settled {
             context: self.context,
+            creation: self.trace.creation,
             state: self.trace_state(),
             origin: self.origin(),
             topic: self.topic.clone(),

@@ -9,7 +9,7 @@
 //! | UPDATE_CONSUMER_OFFSET that passes messages | `commit` |
 //!
 //! It is a child of the process span that it settles. One that settles several at once stands in a trace of its own and
-//! links them. A commit that a pull carries along has no span of its own, and neither has a frame about messages whose
+//! links them. Within receive spans, whose trace is not the message's, it links the message's creation context. A commit that a pull carries along has no span of its own, and neither has a frame about messages whose
 //! delivery was not seen, or that are settled already.
 
 use std::{borrow::Cow, sync::Arc};
@@ -28,6 +28,8 @@ use crate::{
 pub(crate) struct Settled {
     /// The process span.
     pub(crate) context: SpanContext,
+    /// The message's creation context, by which its spans are sampled.
+    pub(crate) creation: Option<SpanContext>,
     pub(crate) state: Option<Arc<str>>,
     pub(crate) origin: Origin,
     pub(crate) topic: Arc<str>,
@@ -138,8 +140,14 @@ impl Settle {
             }
             Fate::Done => Status::Unset,
         };
+        // within receive spans the trace is not the message's, and only the creation context tells which that is
+        let elsewhere = |settled: &Settled| {
+            let creation = settled.creation?;
+            (creation.trace_id != settled.context.trace_id).then_some(creation)
+        };
+        let linked = |settled: &&Settled| !alone || elsewhere(settled).is_some();
         let link = |settled: &Settled| Link {
-            context: settled.context,
+            context: elsewhere(settled).unwrap_or(settled.context),
             attributes: vec![Attribute::new(
                 MESSAGING_MESSAGE_ID,
                 String::from(settled.message_id.clone()),
@@ -158,11 +166,7 @@ impl Settle {
             end: end.max(self.start),
             status,
             attributes: attributes.done(),
-            links: if alone {
-                Vec::new()
-            } else {
-                self.settled.iter().map(link).collect()
-            },
+            links: self.settled.iter().filter(linked).map(link).collect(),
             process: self.peer.process,
         });
     }

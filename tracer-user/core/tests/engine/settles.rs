@@ -1,6 +1,11 @@
 //! Settle spans, and what a change of the invisible time turns out to have been.
 
 use insta::assert_snapshot;
+use tracer_core::{
+    ids,
+    model::attribute::MESSAGING_MESSAGE_ID,
+    sampling::{Rule, Sampler},
+};
 
 use super::support::*;
 
@@ -207,6 +212,36 @@ fn children_of_process_spans_within_receive_spans() {
     let spans = s.spans();
     assert_snapshot!(brief(&spans[..3]));
     check(&spans);
+}
+
+/// A sampler keeps a message's process and settle spans or none, also in the trace of a receive.
+#[test]
+fn spans_of_a_message_are_sampled_together() {
+    for receive in [false, true] {
+        let (mut s, c, messages) = given();
+        s.config.receive = receive;
+        for (opaque, message) in (2..).zip(&messages) {
+            s.write(c, ack(opaque, message, 5_000));
+            s.at(20 + opaque as u64).read(c, response(0, opaque));
+        }
+        let spans = s.spans();
+        for ratio in (1..20).map(|n| f64::from(n) / 20.0) {
+            let rule = Rule::TraceIdRatio(ratio);
+            let sampler = Sampler {
+                rule,
+                parent_based: true,
+            };
+            for key in [K1, K2, K3] {
+                let kept = rule.keeps(ids::trace_id(key.as_bytes()));
+                let of_key = spans.iter().filter(|span| {
+                    let id = span.attribute(MESSAGING_MESSAGE_ID);
+                    id.and_then(|id| id.as_str()) == Some(key)
+                });
+                let decisions: Vec<_> = of_key.map(|span| sampler.keeps(span)).collect();
+                assert_eq!(decisions, [kept; 2], "{key} {ratio} {receive}");
+            }
+        }
+    }
 }
 
 /// All lite topics of a topic have the same queue.
