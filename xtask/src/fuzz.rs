@@ -130,6 +130,8 @@ impl Fuzzer {
                 .current_dir(artifacts.root.join("tests/fuzz"))
                 .env("CARGO", env!("CARGO"))
                 .env("RUSTC_BOOTSTRAP", "1")
+                // the compiler's error would be hidden behind one of the tool
+                .env("RUST_BACKTRACE", "0")
                 .env("CARGO_TARGET_DIR", &target),
             "fuzz",
         )?;

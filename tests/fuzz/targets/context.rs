@@ -3,11 +3,18 @@
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use tracer_core::{context, wire::Properties};
+use tracer_core::{
+    context::{self, ContextProperty, Format},
+    wire::Properties,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let properties = Properties(Bytes::copy_from_slice(bytes));
-    let lookup = context::look_up(&properties);
+    let configured = ContextProperty {
+        name: "trace".into(),
+        format: Format::Auto,
+    };
+    let lookup = context::look_up(&properties, &[configured]);
     if let Some(carried) = lookup.carried {
         assert_ne!(carried.context.trace_id.0, [0; 16]);
         assert_ne!(carried.context.span_id.0, [0; 8]);

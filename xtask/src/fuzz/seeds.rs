@@ -1,14 +1,18 @@
 //! Inputs that the targets start from: frames of real clients, taken apart for each target.
 
 use std::{
-    collections::hash_map::DefaultHasher,
+    collections::{BTreeMap, hash_map::DefaultHasher},
     fs,
     hash::{Hash, Hasher},
+    io::Cursor,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
 use testbed::Artifacts;
+use tracer_abi::Direction;
+use tracer_core::record::{ConnectionId, Record};
+use tracer_pcap::{Event, Input, Replay};
 
 /// Bytes of a frame before its header.
 const ENVELOPE: usize = 8;
@@ -17,6 +21,10 @@ const OPEN: u8 = 4;
 /// Bytes that are sent; with bit 3, received.
 const DATA: u8 = 0;
 const RECEIVED: u8 = 8;
+/// As many bytes, not copied.
+const ELIDED: u8 = 1;
+/// A connection closes.
+const CLOSE: u8 = 5;
 /// Milliseconds between two operations.
 const PAUSE: u8 = 1;
 
@@ -28,9 +36,12 @@ pub(super) fn write(artifacts: &Artifacts, corpus: &Path) -> Result<()> {
         let bytes = unhex(&text).with_context(|| format!("{}: no hex", path.display()))?;
         corpus.frames(&bytes)?;
     }
-    let captures = artifacts.root.join("tests/captures");
-    for path in files(&captures, "pcapng")? {
-        corpus.add("pcap", &fs::read(&path)?)?;
+    for path in files(&artifacts.root.join("tests/captures"), "pcapng")? {
+        let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+        corpus.add("pcap", &bytes)?;
+        corpus
+            .capture(bytes)
+            .with_context(|| path.display().to_string())?;
     }
     Ok(())
 }
@@ -38,6 +49,47 @@ pub(super) fn write(artifacts: &Artifacts, corpus: &Path) -> Result<()> {
 struct Corpus(PathBuf);
 
 impl Corpus {
+    /// What a recorded run holds, as a script of the engine's and stream by stream.
+    fn capture(&self, bytes: Vec<u8>) -> Result<()> {
+        let input = Input::Open("capture".to_owned(), Box::new(Cursor::new(bytes)));
+        let mut replay = Replay::new(vec![input])?;
+        let mut connections = Vec::new();
+        let mut streams: BTreeMap<_, Vec<u8>> = BTreeMap::new();
+        let mut script = Vec::new();
+        let mut record = |record: Record<'_>| {
+            let mut number = |connection: ConnectionId| {
+                let known = connections.iter().position(|one| *one == connection);
+                let number = known.unwrap_or_else(|| {
+                    connections.push(connection);
+                    connections.len() - 1
+                });
+                (number as u8 & 3) << 4
+            };
+            match record {
+                Record::Open(open) => operation(&mut script, OPEN | number(open.connection), &[]),
+                Record::Close(close) => operation(&mut script, CLOSE | number(close.connection), &[]),
+                Record::Data(data) => {
+                    let way = if data.direction == Direction::RECV { RECEIVED } else { 0 };
+                    let connection = number(data.connection);
+                    operation(&mut script, DATA | way | connection, data.bytes);
+                    let elided = data.length as usize - data.bytes.len();
+                    range(&mut script, ELIDED | way | connection, elided);
+                    let stream = streams.entry((data.connection, data.direction.0)).or_default();
+                    stream.extend(data.bytes);
+                    stream.extend(vec![b'.'; elided]);
+                }
+                Record::Process(_) => {}
+            }
+        };
+        while replay.step(|event| {
+            if let Event::Record(one) = event {
+                record(one);
+            }
+        })? {}
+        self.add("engine", &script)?;
+        streams.values().try_for_each(|stream| self.frames(stream))
+    }
+
     /// A stream of frames, or bytes that are none.
     fn frames(&self, bytes: &[u8]) -> Result<()> {
         self.add("frame", bytes)?;
@@ -75,12 +127,25 @@ impl Corpus {
     }
 }
 
-/// Appends an operation; a frame longer than its length field is cut.
+/// Appends an operation; bytes beyond its length field make further ones.
 fn operation(script: &mut Vec<u8>, what: u8, bytes: &[u8]) {
-    let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+    let (first, rest) = bytes.split_at(bytes.len().min(u16::MAX.into()));
     script.extend([what, PAUSE]);
-    script.extend(length.to_be_bytes());
-    script.extend(&bytes[..length.into()]);
+    script.extend((first.len() as u16).to_be_bytes());
+    script.extend(first);
+    if !rest.is_empty() {
+        operation(script, what, rest);
+    }
+}
+
+/// Appends a range without its bytes.
+fn range(script: &mut Vec<u8>, what: u8, mut length: usize) {
+    while length > 0 {
+        let part = length.min(u16::MAX.into());
+        script.extend([what, 0]);
+        script.extend((part as u16).to_be_bytes());
+        length -= part;
+    }
 }
 
 fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
