@@ -1,6 +1,6 @@
 //! Captures of scenarios: `tests/captures/NAME.pcapng.gz` with the spans that it must give beside it, `NAME.spans`.
 //!
-//! `RMQTRACE_RECORD=1` makes them anew from real clients: each scenario by itself, with a producer of its own, watched by
+//! `TRUTH_RECORD=1` makes them anew from real clients: each scenario by itself, with a producer of its own, watched by
 //! `rmqtrace record`, whose spans are compared with what the clients logged before the file is kept. Every run of the
 //! tests replays them, without privilege and without a client, and looks for a difference of one byte.
 

@@ -2,7 +2,7 @@
 //! message, with what the client programs logged (`testbed::compare` says how).
 //!
 //! One run of a pairing of client and server drives all its scenarios at the same time, each with topics and groups of its
-//! own; then each test looks at its part. `RMQTRACE_TRUTH` chooses the pairings (`quick`, `full`), `RMQTRACE_ACCURACY` names
+//! own; then each test looks at its part. `TRUTH_FORM` chooses the pairings (`quick`, `full`), `TRUTH_PAGE` names
 //! a file for the table.
 
 mod bench;
@@ -34,7 +34,7 @@ use crate::{
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    if env::var_os("RMQTRACE_RECORD").is_some() {
+    if env::var_os("TRUTH_RECORD").is_some() {
         return record(&arguments);
     }
     let report = Arc::new(Mutex::new(Report::default()));
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     trials.extend(captures::trials());
     let conclusion = libtest_mimic::run(&arguments, trials);
     let report = report.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(path) = env::var_os("RMQTRACE_ACCURACY")
+    if let Some(path) = env::var_os("TRUTH_PAGE")
         && let Err(error) = std::fs::write(&path, report.to_string())
     {
         eprintln!("{}: {error}", path.display());
@@ -90,7 +90,7 @@ fn pairings() -> Vec<Pairing> {
         pairing(Library::Go, new_server, Flavour::Plain),
     ];
     let main = pairing(new, new_server, Flavour::Steady);
-    match env::var("RMQTRACE_TRUTH").as_deref() {
+    match env::var("TRUTH_FORM").as_deref() {
         Ok("full") => {}
         Ok("quick") => return [main].into_iter().chain(quick).collect(),
         _ => return quick,
@@ -104,7 +104,6 @@ fn pairings() -> Vec<Pairing> {
         pairing(Library::Node, new_server, Flavour::Plain),
         pairing(Library::Node, old_server, Flavour::Plain),
         pairing(Library::Rust, new_server, Flavour::Plain),
-        pairing(Library::Rust, old_server, Flavour::Plain),
         pairing(new, new_server, Flavour::Binary),
         pairing(old, old_server, Flavour::Binary),
         pairing(new, new_server, Flavour::Proxy),

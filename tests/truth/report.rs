@@ -86,7 +86,7 @@ const HEAD: &str = "| Scenario | sent | send spans | handled | process spans | o
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let command = env::var("RMQTRACE_TRUTH_COMMAND").unwrap_or_else(|_| "cargo xtask truth".to_owned());
+        let command = env::var("TRUTH_COMMAND").unwrap_or_else(|_| "cargo xtask truth".to_owned());
         writeln!(
             f,
             "# Accuracy

@@ -45,16 +45,16 @@ fn compare(options: &Options) -> Result<()> {
     let seconds = if options.quick { 30 } else { options.seconds };
     let mut command = scenarios(options.only.as_deref());
     command
-        .env("RMQTRACE_TRUTH", if options.quick { "quick" } else { "full" })
-        .env("RMQTRACE_TRUTH_SECONDS", seconds.to_string());
+        .env("TRUTH_FORM", if options.quick { "quick" } else { "full" })
+        .env("TRUTH_SECONDS", seconds.to_string());
     if options.record {
-        command.env("RMQTRACE_RECORD", "1");
+        command.env("TRUTH_RECORD", "1");
     } else if options.only.is_none() {
         let page = Artifacts::locate().root.join("docs/accuracy.md");
         let words = if options.quick { " --quick" } else { "" };
         command
-            .env("RMQTRACE_TRUTH_COMMAND", format!("cargo xtask truth{words}"))
-            .env("RMQTRACE_ACCURACY", page);
+            .env("TRUTH_COMMAND", format!("cargo xtask truth{words}"))
+            .env("TRUTH_PAGE", page);
     }
     if !command.status()?.success() {
         bail!("some scenarios are not right");

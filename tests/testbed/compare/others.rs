@@ -117,7 +117,9 @@ fn recall(story: &Story<'_>, recalled: &Recalled, span: &Span) -> Check {
 }
 
 fn reply(story: &Story<'_>, replied: &Replied, span: &Span) -> Check {
-    let place = story.place(&replied.request_id);
+    // A context that the reply itself carries goes before its request's.
+    let own = story.agent.and_then(|agent| agent.published(&replied.msg_id));
+    let place = story.place(own.map_or(&replied.request_id, |_| &replied.msg_id));
     same!("name", &span.name, &format!("reply {}", replied.topic));
     same!("kind", span.kind, kind::PRODUCER);
     same!("trace id", &span.trace_id, &place.trace);

@@ -24,11 +24,9 @@ pub(crate) static STEADY: Row = Row {
     drive: Own(steady),
 };
 
-/// How long it lasts: `RMQTRACE_TRUTH_SECONDS`, or half a minute.
+/// How long it lasts: `TRUTH_SECONDS`, or half a minute.
 pub(crate) fn duration() -> Duration {
-    let seconds = env::var("RMQTRACE_TRUTH_SECONDS")
-        .ok()
-        .and_then(|text| text.parse().ok());
+    let seconds = env::var("TRUTH_SECONDS").ok().and_then(|text| text.parse().ok());
     Duration::from_secs(seconds.unwrap_or(30))
 }
 
@@ -43,17 +41,16 @@ fn steady(stage: &Stage<'_>) -> Result<()> {
     stage.consume_in(1, &group, &traced, &[("threads", "8"), ("trace", "1")])?;
     let producer = &stage.bench.producer;
     // What a virtual machine does the first time takes long: a second of warming up is not measured.
-    for topic in [&stage.topic, &traced] {
-        producer.send(
-            Send::new(PRODUCER, topic, Mode::Sync, 2000)
-                .threads(4)
-                .key("warm"),
-        )?;
+    // Keys name messages, so the topics' are apart.
+    let topics = [("plain", &stage.topic), ("traced", &traced)];
+    for (key, topic) in topics {
+        let send = Send::new(PRODUCER, topic, Mode::Sync, 2000).threads(4);
+        producer.send(send.key(&format!("warm-{key}")))?;
     }
     let count = RATE / 2 * usize::try_from(duration().as_secs())?;
     let mut tickets = Vec::new();
-    for topic in [&stage.topic, &traced] {
-        let send = Send::new(PRODUCER, topic, Mode::Sync, count);
+    for (key, topic) in topics {
+        let send = Send::new(PRODUCER, topic, Mode::Sync, count).key(key);
         tickets.push(producer.start_sending(send.rate(RATE / 2).threads(4).size(1024))?);
     }
     let limit = duration() * 2 + Duration::from_secs(60);
