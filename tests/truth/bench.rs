@@ -76,10 +76,10 @@ impl Pairing {
     }
 
     /// What is right with this client: Go's writes the sharding key under a name of its own, which no broker takes for an
-    /// order (§3.2).
+    /// order, and C++'s and ali-ons write none (§3.2).
     pub(crate) fn adapt(self, rules: Rules) -> Rules {
         match (self.library, rules.kind) {
-            (Library::Go, "fifo") => Rules {
+            (Library::Go | Library::Cpp | Library::Node, "fifo") => Rules {
                 kind: "normal",
                 ..rules
             },

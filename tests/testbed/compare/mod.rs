@@ -215,22 +215,27 @@ pub(crate) struct Place {
     pub(crate) origin: &'static str,
 }
 
-/// Some libraries send messages without a UNIQ_KEY: a 5.x broker makes one, which neither end's application is shown, and both
-/// know the place in the store. So the key is taken from the send span of that place; that the consumers' spans have the
-/// same key is still to be shown.
+/// Some libraries send messages without a UNIQ_KEY: a 5.x broker makes one, which neither end's application is shown. Both know
+/// the message's own key, so the id is taken from the send span with that; that the consumers' spans have the same id is
+/// still to be shown.
 pub fn learn_keys(witnesses: &mut [Witness], spans: &[Span]) {
     for witness in witnesses.iter_mut().filter(|w| !w.library.makes_keys()) {
         for sent in &mut witness.said.sent {
-            let stored = |span: &&Span| {
-                span.operation() == "send"
-                    && Some(span.text("messaging.rocketmq.offset_message_id"))
-                        == sent.offset_msg_id.as_deref()
+            let is_its = |span: &&Span| {
+                span.operation() == "send" && span.topic() == sent.topic && has_key(span, &sent.key)
             };
-            if let Some(span) = spans.iter().find(stored) {
+            if let Some(span) = spans.iter().find(is_its) {
                 span.message_id().clone_into(&mut sent.msg_id);
             }
         }
     }
+}
+
+/// Whether a span's message has this key.
+pub(crate) fn has_key(span: &Span, key: &str) -> bool {
+    let keys = span.attributes.get("messaging.rocketmq.message.keys");
+    keys.and_then(|keys| keys.get(0))
+        .is_some_and(|first| first == key)
 }
 
 /// Compares a scenario's spans with its story. `spans` may hold those of other topics.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Check, Story, Unclaimed, Verdict, Witness, same};
+use super::{Check, Story, Unclaimed, Verdict, Witness, has_key, same};
 use crate::{
     Span,
     client::Sent,
@@ -49,9 +49,7 @@ pub(super) fn compare(
         for failed in witness.said.failed.iter().filter(|sent| of_topics(&sent.topic)) {
             verdict.figures.failed += 1;
             let spans = unclaimed.find(&failed.msg_id, |span| {
-                span.operation() == "send"
-                    && span.message_id() == failed.msg_id
-                    && span.status == STATUS_ERROR
+                span.operation() == "send" && has_key(span, &failed.key) && span.status == STATUS_ERROR
             });
             let [(index, span)] = spans.as_slice() else {
                 verdict
@@ -95,21 +93,19 @@ fn one(story: &Story<'_>, witness: &Witness, sent: &Sent, span: &Span) -> Check 
         // The client is not told where the message went, or not where it will be delivered from.
         return Ok(());
     }
-    same!(
-        "queue",
-        span.text("messaging.destination.partition.id"),
-        sent.queue.unwrap_or(-1).to_string()
-    );
-    same!(
-        "offset",
-        span.number("messaging.rocketmq.queue_offset"),
-        sent.offset
-    );
-    same!(
-        "offset message id",
-        Some(span.text("messaging.rocketmq.offset_message_id")),
-        sent.offset_msg_id.as_deref()
-    );
+    // Not every library tells everything.
+    if let Some(queue) = sent.queue {
+        let found = span.text("messaging.destination.partition.id");
+        same!("queue", found, queue.to_string());
+    }
+    if sent.offset.is_some() {
+        let found = span.number("messaging.rocketmq.queue_offset");
+        same!("offset", found, sent.offset);
+    }
+    if let Some(id) = &sent.offset_msg_id {
+        let found = span.text("messaging.rocketmq.offset_message_id");
+        same!("offset message id", found, id.as_str());
+    }
     same!(
         "send status",
         Some(span.text("messaging.rocketmq.send_status")),
@@ -240,7 +236,10 @@ fn batch(
 /// A `send` span that the broker or the network refused.
 fn refused(story: &Story<'_>, failed: &Sent, span: &Span) -> Check {
     let place = story.place(&failed.msg_id);
-    same!("trace id", &span.trace_id, &place.trace);
+    // What was refused before a broker gave it an id belongs nowhere.
+    if !failed.msg_id.is_empty() {
+        same!("trace id", &span.trace_id, &place.trace);
+    }
     if span.span_id == place.send {
         return Err("a failed send has the span id of a success".to_owned());
     }
