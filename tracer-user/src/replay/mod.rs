@@ -17,7 +17,7 @@ use crate::{
     cli,
     config::{Config, Loaded, schema::Filter},
     enrich::Replayed,
-    export::{Finished, Outputs},
+    export::{Finished, Outputs, queue::Cause},
     run::{
         Signals,
         pipeline::Pipeline,
@@ -95,10 +95,19 @@ async fn replay(loaded: Loaded, options: &cli::Replay) -> anyhow::Result<()> {
     if damaged > 0 {
         return Err(Damaged(damaged).into());
     }
-    if totals.spans_lost() > 0 {
-        bail!("{} spans were not exported", totals.spans_lost());
+    match unexported(&totals) {
+        0 => Ok(()),
+        spans => bail!("{spans} spans were not exported"),
     }
-    Ok(())
+}
+
+/// Spans that should have gone somewhere. A reader of the terminal's that has seen enough, as with `| head`, is none.
+fn unexported(totals: &Totals) -> u64 {
+    let outputs = totals.outputs.iter();
+    let lost = outputs.flat_map(|(output, stats)| stats.dropped().map(move |(cause, n)| (*output, cause, n)));
+    lost.filter(|(output, cause, _)| (*output, *cause) != ("print", Cause::Closed))
+        .map(|(_, _, n)| n)
+        .sum()
 }
 
 /// Reads the files to their ends.
