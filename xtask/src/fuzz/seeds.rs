@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeMap, hash_map::DefaultHasher},
-    fs,
+    fs::{self, File},
     hash::{Hash, Hasher},
-    io::Cursor,
+    io::{Cursor, Read},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
+use flate2::read::MultiGzDecoder;
 use testbed::Artifacts;
 use tracer_abi::Direction;
 use tracer_core::record::{ConnectionId, Record};
@@ -36,12 +37,14 @@ pub(super) fn write(artifacts: &Artifacts, corpus: &Path) -> Result<()> {
         let bytes = unhex(&text).with_context(|| format!("{}: no hex", path.display()))?;
         corpus.frames(&bytes)?;
     }
-    for path in files(&artifacts.root.join("tests/captures"), "pcapng")? {
-        let bytes = fs::read(&path).with_context(|| path.display().to_string())?;
+    for path in files(&artifacts.root.join("tests/captures"), "gz")? {
+        let name = || path.display().to_string();
+        let mut bytes = Vec::new();
+        MultiGzDecoder::new(File::open(&path).with_context(name)?)
+            .read_to_end(&mut bytes)
+            .with_context(name)?;
         corpus.add("pcap", &bytes)?;
-        corpus
-            .capture(bytes)
-            .with_context(|| path.display().to_string())?;
+        corpus.capture(bytes).with_context(name)?;
     }
     Ok(())
 }
@@ -69,7 +72,11 @@ impl Corpus {
                 Record::Open(open) => operation(&mut script, OPEN | number(open.connection), &[]),
                 Record::Close(close) => operation(&mut script, CLOSE | number(close.connection), &[]),
                 Record::Data(data) => {
-                    let way = if data.direction == Direction::RECV { RECEIVED } else { 0 };
+                    let way = if data.direction == Direction::RECV {
+                        RECEIVED
+                    } else {
+                        0
+                    };
                     let connection = number(data.connection);
                     operation(&mut script, DATA | way | connection, data.bytes);
                     let elided = data.length as usize - data.bytes.len();
