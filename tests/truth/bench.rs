@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 use testbed::{
-    Artifacts, Client, Collector, Proxy, Server, Span, Tracer,
+    Artifacts, Client, Collector, Mode, Proxy, Server, Span, Tracer,
     client::{self, Feature, Library},
     compare::{self, Rules, Witness},
     tracer::Options,
@@ -67,7 +67,14 @@ impl Pairing {
 
     /// Whether the client program and what is before it can do this.
     pub(crate) fn can(self, feature: Feature) -> bool {
-        self.library.can(feature)
+        // Through a proxy, what every client can.
+        let plain = !matches!(
+            feature,
+            Feature::Send(Mode::Batch | Mode::Ordered | Mode::Transaction)
+                | Feature::DelayLevel
+                | Feature::PushOrderly
+        );
+        self.library.can(feature) && (plain || self.flavour != Flavour::Proxy)
     }
 
     /// Java's client, directly at the broker.
@@ -115,7 +122,7 @@ pub(crate) struct Bench {
     launch: Launch,
     names: AtomicU32,
     /// Declared before the server, so that it is stopped first.
-    _proxy: Option<Proxy>,
+    proxy: Option<Proxy>,
     pub(crate) server: Server,
 }
 
@@ -125,6 +132,8 @@ pub(crate) struct Outcome {
     pub(crate) spans: Vec<Span>,
     /// What each scenario came to before its spans were looked at: its topics.
     pub(crate) driven: HashMap<&'static str, Result<Vec<String>, String>>,
+    /// Process of the proxy, if there was one.
+    pub(crate) proxy: Option<u32>,
     /// What the tracer logged.
     pub(crate) log: String,
 }
@@ -158,6 +167,7 @@ impl Bench {
             });
             joined.collect::<HashMap<_, _>>()
         });
+        let proxy = bench.proxy.as_ref().map(Proxy::pid);
         let mut witnesses = bench.finish()?;
         let (status, log) = tracer.stop()?;
         ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
@@ -167,6 +177,7 @@ impl Bench {
             witnesses,
             spans,
             driven,
+            proxy,
             log,
         })
     }
@@ -183,14 +194,23 @@ impl Bench {
         let dir = directory(&artifacts, pairing)?;
         let mut bench = Bench::start(pairing, &artifacts, &dir, None)?;
         bench.recording = true;
+        let mut failed = Vec::new();
         for row in rows {
             let stage = Stage::new(&bench, row);
-            stage.create_topics(&[&stage.topic])?;
-            let watched = watch(&bench, row, &dir)?;
-            stage.run().with_context(|| row.name.to_owned())?;
-            stage.stop()?;
-            look(watched, row, &stage.topics(), &bench.witnesses())?;
+            let alone = || -> Result<()> {
+                stage.create_topics(&[&stage.topic])?;
+                let watched = watch(&bench, row, &dir)?;
+                let driven = stage.run();
+                stage.stop()?;
+                driven?;
+                look(watched, row, &stage.topics(), &bench.witnesses())
+            };
+            if let Err(error) = alone() {
+                eprintln!("{}: {error:#}", row.name);
+                failed.push(row.name);
+            }
         }
+        ensure!(failed.is_empty(), "{} scenarios failed: {failed:?}", failed.len());
         bench.finish().map(drop)
     }
 
@@ -217,7 +237,7 @@ impl Bench {
             beginning: Mutex::default(),
             launch,
             names: AtomicU32::new(0),
-            _proxy: proxy,
+            proxy,
             server,
         })
     }

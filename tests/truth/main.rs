@@ -148,6 +148,13 @@ fn trials(pairing: Pairing, arguments: &Arguments, report: &Arc<Mutex<Report>>) 
     trials
 }
 
+/// How far from the agent's spans 99 % of ours may begin and end in the full form of the main scenario.
+const AGENT_NS: u64 = 1_000_000;
+
+fn is_full() -> bool {
+    env::var("TRUTH_FORM").is_ok_and(|form| form == "full")
+}
+
 fn judge(
     pairing: Pairing,
     row: &'static Row,
@@ -162,9 +169,13 @@ fn judge(
         topics,
         witnesses: &outcome.witnesses,
         rules: pairing.adapt(row.rules),
+        proxy: outcome.proxy,
         agent: pairing.has_agent().then_some(&agent),
     };
-    let verdict = compare(&story, &outcome.spans);
+    let mut verdict = compare(&story, &outcome.spans);
+    if pairing.flavour == Flavour::Steady && is_full() {
+        verdict.problems.extend(verdict.figures.over(AGENT_NS));
+    }
     let problems = verdict.problems.len();
     let shown: Vec<String> = verdict.problems.iter().take(3).cloned().collect();
     let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);

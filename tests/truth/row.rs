@@ -167,7 +167,8 @@ impl<'a> Stage<'a> {
         self.producer(&[])
     }
 
-    fn began(&self, process: Option<usize>, group: &str) {
+    /// Notes a group that the scenario started.
+    pub(crate) fn began(&self, process: Option<usize>, group: &str) {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         begun.push((process, group.to_owned()));
     }

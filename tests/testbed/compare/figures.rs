@@ -73,3 +73,20 @@ pub struct Figures {
     /// Width of the intervals.
     pub width: Vec<u64>,
 }
+
+impl Figures {
+    /// Which 99th percentiles of the distances from the agent's spans are over `limit` nanoseconds, in words.
+    pub fn over(&self, limit: u64) -> Vec<String> {
+        let distances = [
+            ("begin of send", &self.agent_send_begin),
+            ("end of send", &self.agent_send_end),
+            ("end of process", &self.agent_process_end),
+        ];
+        let over = |(what, values): (&str, &Vec<u64>)| {
+            let p99 = Quantiles::of(values)?.p99;
+            (p99 > limit)
+                .then(|| format!("{what}: 99 % are within {p99} ns of the agent's, not within {limit}"))
+        };
+        distances.into_iter().filter_map(over).collect()
+    }
+}

@@ -122,6 +122,8 @@ pub struct Story<'a> {
     pub rules: Rules,
     /// What the OpenTelemetry agent in the clients said, where there was one.
     pub agent: Option<&'a Agent<'a>>,
+    /// Process of the proxy between clients and broker: it sends each message once more.
+    pub proxy: Option<u32>,
 }
 
 impl Story<'_> {

@@ -26,7 +26,7 @@ pub(super) fn compare(
                 continue;
             }
             let spans = unclaimed.find(&sent.msg_id, |span| {
-                span.operation() == "send" && span.status != STATUS_ERROR
+                span.operation() == "send" && span.status != STATUS_ERROR && !is_forwarded(story, span)
             });
             let [(index, span)] = spans.as_slice() else {
                 verdict
@@ -36,7 +36,9 @@ pub(super) fn compare(
             };
             unclaimed.claim(*index);
             verdict.figures.send_spans += 1;
-            let checked = one(story, witness, sent, span).and_then(|()| times(story, sent, span, verdict));
+            let checked = one(story, witness, sent, span)
+                .and_then(|()| times(story, sent, span, verdict))
+                .and_then(|()| forwarded(story, sent, unclaimed, verdict));
             if let Err(problem) = checked {
                 verdict.problems.push(format!("{problem}: {sent:?} and {span:?}"));
             }
@@ -49,7 +51,8 @@ pub(super) fn compare(
         for failed in witness.said.failed.iter().filter(|sent| of_topics(&sent.topic)) {
             verdict.figures.failed += 1;
             let spans = unclaimed.find(&failed.msg_id, |span| {
-                span.operation() == "send" && has_key(span, &failed.key) && span.status == STATUS_ERROR
+                let failed = span.status == STATUS_ERROR && has_key(span, &failed.key);
+                span.operation() == "send" && failed && !is_forwarded(story, span)
             });
             let [(index, span)] = spans.as_slice() else {
                 verdict
@@ -111,6 +114,30 @@ fn one(story: &Story<'_>, witness: &Witness, sent: &Sent, span: &Span) -> Check 
         Some(span.text("messaging.rocketmq.send_status")),
         sent.status.as_deref()
     );
+    Ok(())
+}
+
+fn is_forwarded(story: &Story<'_>, span: &Span) -> bool {
+    story.proxy.is_some() && span.pid() == story.proxy.map(i64::from)
+}
+
+/// What a proxy passes on is below the send that it passes on.
+fn forwarded(story: &Story<'_>, sent: &Sent, unclaimed: &mut Unclaimed<'_>, verdict: &mut Verdict) -> Check {
+    if story.proxy.is_none() {
+        return Ok(());
+    }
+    let place = story.place(&sent.msg_id);
+    let spans = unclaimed.find(&sent.msg_id, |span| {
+        span.operation() == "send" && is_forwarded(story, span)
+    });
+    let [(index, span)] = spans.as_slice() else {
+        return Err(format!("{} spans of the proxy", spans.len()));
+    };
+    unclaimed.claim(*index);
+    verdict.figures.other_spans += 1;
+    same!("kind of what is forwarded", span.kind, kind::CLIENT);
+    same!("trace of what is forwarded", &span.trace_id, &place.trace);
+    same!("parent of what is forwarded", &span.parent_span_id, &place.send);
     Ok(())
 }
 

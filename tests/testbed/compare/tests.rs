@@ -98,6 +98,7 @@ fn verdict(rules: Rules, spans: &[Span]) -> Verdict {
         witnesses: &[witness],
         rules,
         agent: None,
+        proxy: None,
     };
     compare(&story, spans)
 }
