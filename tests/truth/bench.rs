@@ -82,11 +82,10 @@ impl Pairing {
         matches!(self.library, Library::Java(_)) && self.flavour != Flavour::Proxy
     }
 
-    /// What is right with this client: Go's writes the sharding key under a name of its own, which no broker takes for an
-    /// order, and C++'s and ali-ons write none (§3.2).
+    /// What is right with this client: C++'s and ali-ons write no sharding key (§3.2).
     pub(crate) fn adapt(self, rules: Rules) -> Rules {
         match (self.library, rules.kind) {
-            (Library::Go | Library::Cpp | Library::Node, "fifo") => Rules {
+            (Library::Cpp | Library::Node, "fifo") => Rules {
                 kind: "normal",
                 ..rules
             },

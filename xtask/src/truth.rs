@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Make the captures under tests/captures anew instead
     #[arg(long)]
     record: bool,
+    /// Take the spans that the captures give now for right; review the difference
+    #[arg(long, conflicts_with = "record")]
+    accept: bool,
     /// How long the main scenario lasts, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     seconds: u32,
@@ -40,6 +43,15 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 fn compare(options: &Options) -> Result<()> {
+    if options.accept {
+        build::build()?;
+        let accepted = scenarios(Some("capture ")).env("TRUTH_ACCEPT", "1").status()?;
+        return if accepted.success() {
+            Ok(())
+        } else {
+            bail!("some captures cannot be replayed")
+        };
+    }
     setup::testbed(setup::Say::Changes)?;
     build::build()?;
     let seconds = if options.quick { 30 } else { options.seconds };

@@ -42,8 +42,13 @@ final class Polling implements Consuming {
 
     @SuppressWarnings("deprecation")
     private void poll() {
-        while (running) {
+        // An application that ends in order lets what it has handled be committed: that is done in a later poll.
+        long handled = System.nanoTime();
+        while (running || !manual && System.nanoTime() - handled < 2_000_000_000L) {
             List<MessageExt> messages = consumer.poll(200);
+            if (!messages.isEmpty()) {
+                handled = System.nanoTime();
+            }
             // One after the other, as an application would.
             messages.forEach(message -> handler.handle(List.of(message)));
             if (manual && !messages.isEmpty()) {

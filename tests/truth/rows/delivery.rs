@@ -96,6 +96,8 @@ fn rebalance(stage: &Stage<'_>) -> anyhow::Result<()> {
     stage.bench.producer.send(send)?;
     stage.handled(20)?;
     stage.consume_in(1, &stage.group, &stage.topic, &[("delay", "20")])?;
+    // By now the first process may be done.
+    stage.send(Mode::Sync, 60, &[("key", "more"), ("rate", "20")])?;
     let all = |said: &Said, other: &Said| {
         let mut keys: Vec<&str> = [said, other]
             .into_iter()
@@ -105,7 +107,7 @@ fn rebalance(stage: &Stage<'_>) -> anyhow::Result<()> {
             .collect();
         keys.sort_unstable();
         keys.dedup();
-        keys.len() >= 120
+        keys.len() >= 180
     };
     testbed::wait::until(PATIENCE, "both processes together handle all", || {
         let (first, second) = (stage.process(0)?.said(), stage.process(1)?.said());

@@ -70,7 +70,10 @@ fn dead_letter(stage: &Stage<'_>) -> anyhow::Result<()> {
     stage.send(Mode::Sync, 5, &[])?;
     stage.handled(7)?;
     // The dead-letter topic comes into being with its first message, and only then can it be consumed.
-    stage.consume_in(0, &group, &letters, &[])?;
+    testbed::wait::until(PATIENCE, "the dead-letter topic can be consumed", || {
+        let consumed = stage.consume_in(0, &group, &letters, &[]);
+        Ok(consumed.map_err(|error| format!("{error:#}")))
+    })?;
     stage.process(0)?.wait_consumed(&group, 1, PATIENCE).map(drop)
 }
 

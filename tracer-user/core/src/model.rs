@@ -24,6 +24,14 @@ impl Timestamp {
         )
     }
 
+    /// This moment minus `by`, saturating.
+    pub fn minus(self, by: Duration) -> Timestamp {
+        Timestamp(
+            self.0
+                .saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)),
+        )
+    }
+
     /// Time from `earlier` to this moment; zero where `earlier` is later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -43,6 +43,9 @@ pub const SERVERS: usize = 1024;
 /// How long an answer waits for its request. Records of the two come out of order by microseconds; a pull
 /// answer also waits for the next pull, which a client with full buffers delays by 50 ms.
 pub const HOLD: Duration = Duration::from_secs(2);
+/// How long a client may take from the end of a handler to its account of it: a thread that is ready to run may have to
+/// wait. Seen were 7 ms, with ten threads ready for each core.
+pub const HANDOVER: Duration = Duration::from_secs(1);
 /// How long a popped message that has expired may still be acknowledged.
 pub const POP_GRACE: Duration = Duration::from_secs(30);
 /// How long a delivery of a consumer that traces waits for the record about it, after other evidence came. Clients send

@@ -12,7 +12,8 @@
 //!   was read after that answer. The client's timer commits (code 15) one after another, so the value of one was
 //!   read after the one before it was written; for that both must stand at the message, since the first of them
 //!   may be there from before. A value below the message's offset proves nothing: a concurrent consumer commits
-//!   the lowest unfinished offset, whatever else is done above it. Both hold within one client only, so the
+//!   the lowest unfinished offset, whatever else is done above it. The client's account of a message follows its
+//!   handler's end, so the handler may have ended before by the [hand-over](limits::HANDOVER). Both hold within one client only, so the
 //!   frames must be of one connection.
 //! - **Resets.** An administrator, or an assignment that moved to another client and back, moves the offset
 //!   without anything being processed here. So a commit counts only within what was delivered here without
@@ -30,7 +31,7 @@
 use std::{collections::BTreeMap, mem, net::SocketAddr, time::Duration};
 
 use super::delivery::Delivery;
-use crate::{model::Timestamp, record::ConnectionId};
+use crate::{engine::limits, model::Timestamp, record::ConnectionId};
 
 /// Deliveries by queue offset.
 pub(crate) type Deliveries = BTreeMap<i64, Box<Delivery>>;
@@ -221,7 +222,7 @@ impl Queue {
                 && connection == commit.connection
                 && at <= commit.start
             {
-                standing.unfinished = standing.unfinished.max(at);
+                standing.unfinished = standing.unfinished.max(at.minus(limits::HANDOVER));
             }
         }
         Progress {

@@ -87,14 +87,15 @@ fn a_commit_without_the_brokers_name_and_on_another_connection() {
 #[test]
 fn timers_commits_that_stand_at_a_message() {
     let (mut s, c) = given();
-    for (ms, offset) in [(20, 1), (30, 2), (40, 2), (50, 2), (60, 4)] {
+    for (ms, offset) in [(20, 1), (30, 2), (4040, 2), (5050, 2), (6060, 4)] {
         s.at(ms).write(c, update_offset(2, "cg", "orders", 0, offset));
     }
-    // message 2 was unfinished when the value at 50 was read, and that was after the frame at 40 was written
+    // message 2 was unfinished when the value at 5050 was read, but for the hand-over, and that was after the frame at 4040
+    // was written
     assert_snapshot!(evidence(&s), @r#"
     queue_offset=1 evidence=offset_commit 11..31 end_uncertainty_ms=20
-    queue_offset=2 evidence=offset_commit 11..61 end_uncertainty_ms=21
-    queue_offset=3 evidence=offset_commit 11..61 end_uncertainty_ms=50
+    queue_offset=2 evidence=offset_commit 11..6061 end_uncertainty_ms=3021
+    queue_offset=3 evidence=offset_commit 11..6061 end_uncertainty_ms=6050
     "#);
 }
 
@@ -114,14 +115,25 @@ fn a_first_standing_commit_from_before_the_delivery_proves_nothing() {
 fn a_pull_that_stands_at_a_message_was_read_after_the_answer_before() {
     let (mut s, c) = given();
     s.at(20).write(c, pull(2, "cg", "orders", 0, 4, Some(1)));
+    s.at(4040).read(c, empty(2, 19, 4));
+    s.at(5050).write(c, pull(3, "cg", "orders", 0, 4, Some(1)));
+    s.at(6060).write(c, update_offset(4, "cg", "orders", 0, 4));
+    assert_snapshot!(evidence(&s), @r#"
+    queue_offset=1 evidence=offset_commit 11..6061 end_uncertainty_ms=3020
+    queue_offset=2 evidence=offset_commit 11..6061 end_uncertainty_ms=6050
+    queue_offset=3 evidence=offset_commit 11..6061 end_uncertainty_ms=6050
+    "#);
+}
+
+/// Between the handler's end and the client's account of it a busy machine may run something else: seen were 7 ms.
+#[test]
+fn a_commit_that_stands_at_a_message_may_be_behind_its_handler() {
+    let (mut s, c) = given();
+    s.at(20).write(c, pull(2, "cg", "orders", 0, 4, Some(1)));
     s.at(40).read(c, empty(2, 19, 4));
     s.at(50).write(c, pull(3, "cg", "orders", 0, 4, Some(1)));
     s.at(60).write(c, update_offset(4, "cg", "orders", 0, 4));
-    assert_snapshot!(evidence(&s), @r#"
-    queue_offset=1 evidence=offset_commit 11..61 end_uncertainty_ms=20
-    queue_offset=2 evidence=offset_commit 11..61 end_uncertainty_ms=50
-    queue_offset=3 evidence=offset_commit 11..61 end_uncertainty_ms=50
-    "#);
+    assert!(evidence(&s).contains("queue_offset=1 evidence=offset_commit 11..61 end_uncertainty_ms=50"));
 }
 
 #[test]
