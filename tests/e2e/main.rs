@@ -6,6 +6,7 @@
 
 mod check;
 mod clients;
+mod consuming;
 mod exports;
 mod failures;
 mod filters;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     trials.extend(matrix::trials(&world));
     trials.extend(clients::trials(&world));
+    trials.extend(consuming::trials(&world));
     trials.extend(failures::trials(&world));
     trials.extend(filters::trials(&world));
     trials.extend(ipv6::trials(&world));

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -19,6 +20,7 @@ use testbed::{
     client::{Consumed, Library, Sent},
     process::Child,
     spans::SpanFile,
+    wait,
 };
 
 use crate::{
@@ -81,6 +83,7 @@ fn run(world: &World) -> Result<()> {
     );
     told(&replayed, &topic, &sent, &consumed).context("the recording")?;
     for (device, (mut tcpdump, file)) in captures {
+        caught_up(server, &file)?;
         tcpdump.stop()?;
         let spans = replay(world, &dir, &file)?;
         told(&spans, &topic, &sent, &consumed).with_context(|| format!("tcpdump on {device}"))?;
@@ -131,6 +134,19 @@ fn tcpdump(server: &Server, device: &str, dir: &Shared) -> Result<(Child, PathBu
     let mut child = Child::start(&name, command, &dir.file(&format!("{name}.log")))?;
     child.wait_for_log("listening on", Duration::from_secs(10))?;
     Ok((child, file))
+}
+
+/// Waits until everything up to now is in the file: tcpdump writes late, and at its end drops what it has not written.
+fn caught_up(server: &Server, file: &Path) -> Result<()> {
+    let mark = TcpStream::connect(server.broker)?.local_addr()?;
+    let ports = [mark.port().to_be_bytes(), server.broker.port().to_be_bytes()].concat();
+    wait::until(Duration::from_secs(30), "tcpdump writes a packet", || {
+        let bytes = fs::read(file)?;
+        let there = bytes.windows(ports.len()).any(|window| window == ports);
+        Ok(there
+            .then_some(())
+            .ok_or_else(|| format!("{} bytes", bytes.len())))
+    })
 }
 
 /// Replays a file as a user without any privilege.
@@ -224,9 +240,11 @@ fn told(spans: &[Span], topic: &str, sent: &[Sent], consumed: &[Consumed]) -> Re
     Ok(())
 }
 
-/// Everything of every span, in order.
+/// Everything of every span. A line of the file has its spans by process, so their order depends on where lines end.
 fn contents(spans: &[Span]) -> Vec<String> {
-    spans.iter().map(|span| format!("{span:?}")).collect()
+    let mut contents: Vec<_> = spans.iter().map(|span| format!("{span:?}")).collect();
+    contents.sort_unstable();
+    contents
 }
 
 /// What two views must agree on: the traces, the sends' own ids and the process spans' parents.

@@ -35,6 +35,10 @@ pub struct Config {
     pub context_properties: Vec<ContextProperty>,
     /// Properties that become attributes (`attributes.properties`).
     pub captured_properties: Vec<CapturedProperty>,
+    /// Make `receive` spans, and process spans their children (`spans.receive`).
+    pub receive: bool,
+    /// Make settle spans (`spans.settle`).
+    pub settle: bool,
     /// Emit the broker's end of connections too (`spans.broker_side`).
     pub broker_side: bool,
     /// Seed of the generator of random ids.
@@ -50,6 +54,8 @@ impl Default for Config {
             derive_ids: true,
             context_properties: Vec::new(),
             captured_properties: Vec::new(),
+            receive: false,
+            settle: false,
             broker_side: false,
             seed: 0,
         }

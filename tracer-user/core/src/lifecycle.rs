@@ -25,10 +25,13 @@ mod group;
 mod message;
 mod names;
 mod pop;
+mod popped;
 mod pull;
 mod queue;
 mod recall;
+mod receive;
 mod send;
+mod settle;
 mod sink;
 mod trace;
 mod transaction;
@@ -38,10 +41,12 @@ use std::{collections::BTreeSet, sync::Arc};
 use self::{
     delivery::Delivery,
     group::Groups,
-    pop::{Pop, Pops},
+    pop::{GivenBack, Pop},
+    popped::Pops,
     pull::Pull,
     recall::{Recall, Recallable},
     send::{Attempt, Outcome, Remember},
+    settle::Settle,
     trace::Attempts,
     transaction::Halves,
 };
@@ -68,6 +73,10 @@ pub(crate) enum Pending {
     Direct(Box<Delivery>),
     /// A timed message is taken back.
     Recall(Box<Recall>),
+    /// Messages are settled, and there is to be a span about it.
+    Settle(Box<Settle>),
+    /// A popped message is to come back later.
+    GivenBack(Box<GivenBack>),
     /// Nothing depends on it.
     Other,
 }
@@ -126,18 +135,18 @@ impl Lifecycle {
                     return Pending::Pull(Box::new(pull));
                 }
             }
-            RequestCode::POP_MESSAGE => {
+            RequestCode::POP_MESSAGE | RequestCode::POP_LITE_MESSAGE => {
                 self.sink.totals.pop_requests += 1;
-                if !passes_on && let Some(pop) = self.pop(peer, &frame.header) {
+                if !passes_on && let Some(pop) = self.pop(peer, frame) {
                     return Pending::Pop(Box::new(pop));
                 }
             }
-            RequestCode::ACK_MESSAGE => self.ack(peer, frame),
-            RequestCode::BATCH_ACK_MESSAGE => self.batch_ack(peer, frame),
-            RequestCode::CHANGE_MESSAGE_INVISIBLETIME => self.nack(peer, frame),
+            RequestCode::ACK_MESSAGE | RequestCode::ACK_LITE_MESSAGE => return self.ack(peer, frame),
+            RequestCode::BATCH_ACK_MESSAGE => return self.batch_ack(peer, frame),
+            RequestCode::CHANGE_MESSAGE_INVISIBLETIME => return self.give_back(peer, frame),
             RequestCode::QUERY_CONSUMER_OFFSET => self.query_offset(peer, frame),
-            RequestCode::UPDATE_CONSUMER_OFFSET => self.update_offset(peer, frame),
-            RequestCode::CONSUMER_SEND_MSG_BACK => self.send_back(peer, frame),
+            RequestCode::UPDATE_CONSUMER_OFFSET => return self.update_offset(peer, frame),
+            RequestCode::CONSUMER_SEND_MSG_BACK => return self.send_back(peer, frame),
             RequestCode::END_TRANSACTION if !passes_on => self.end_transaction(peer, frame),
             RequestCode::RECALL_MESSAGE if !passes_on && !peer.mirrored => {
                 if let Some(recall) = Recall::read(peer, frame, &mut self.sink) {
@@ -153,8 +162,8 @@ impl Lifecycle {
     fn send(&mut self, peer: &Arc<Peer>, frame: &Frame, passes_on: bool) -> Pending {
         let topic = send::topic(&frame.header);
         if let Some(group) = topic.as_deref().and_then(names::retry_group) {
-            self.sent_to_retry(peer, group, &frame.header.properties().unwrap_or_default(), frame);
-            return Pending::Other;
+            let properties = frame.header.properties().unwrap_or_default();
+            return self.sent_to_retry(peer, group, &properties, frame);
         }
         let forwarded = passes_on || peer.mirrored;
         if send::group(&frame.header).is_some_and(|group| group.starts_with(GROUP_PREFIX)) {
@@ -201,15 +210,30 @@ impl Lifecycle {
             Pending::Pull(pull) => self.pull_answered(*pull, answer),
             Pending::Pop(pop) => self.pop_answered(*pop, answer),
             Pending::Direct(delivery) => self.consumed_directly(delivery, &answer),
+            Pending::Settle(settle) => self.settled(*settle, Outcome::Answered(&answer), answer.end),
+            Pending::GivenBack(given) => self.gave_back(*given, Outcome::Answered(&answer), answer.end),
             Pending::Other => {}
         }
     }
 
     /// Ends a one-way request: it is done when it is written.
     pub(crate) fn written(&mut self, pending: Pending) {
-        if let Pending::Send(attempt) = pending {
-            let end = attempt.written;
-            self.sent(*attempt, Outcome::OneWay, end);
+        let outcome = Outcome::OneWay;
+        match pending {
+            Pending::Send(attempt) => {
+                let end = attempt.written;
+                self.sent(*attempt, outcome, end);
+            }
+            Pending::Settle(settle) => {
+                let end = settle.written;
+                self.settled(*settle, outcome, end);
+            }
+            Pending::GivenBack(given) => {
+                let end = given.written;
+                self.gave_back(*given, outcome, end);
+            }
+            Pending::Pull(_) | Pending::Pop(_) | Pending::Direct(_) | Pending::Recall(_) | Pending::Other => {
+            }
         }
     }
 
@@ -225,6 +249,8 @@ impl Lifecycle {
             Pending::Recall(recall) => recall.finish(outcome, end, &mut self.sink, &self.recallable),
             Pending::Pull(pull) => self.pull_unanswered(&pull),
             Pending::Direct(delivery) => self.not_consumed_directly(delivery),
+            Pending::Settle(settle) => self.settled(*settle, outcome, end),
+            Pending::GivenBack(given) => self.gave_back(*given, outcome, end),
             Pending::Pop(_) | Pending::Other => {}
         }
     }
@@ -236,6 +262,12 @@ impl Lifecycle {
             recallable: &mut self.recallable,
         };
         attempt.finish(outcome, end, &mut self.sink, remember);
+    }
+
+    /// A request that settles messages has ended.
+    fn settled(&mut self, mut settle: Settle, outcome: Outcome<'_>, end: Timestamp) {
+        settle.ended(outcome, end);
+        settle.emit(&mut self.sink);
     }
 
     /// Takes in a heartbeat's body. Returns the client's id.
@@ -265,6 +297,7 @@ impl Lifecycle {
                 | RequestCode::PULL_MESSAGE
                 | RequestCode::LITE_PULL_MESSAGE
                 | RequestCode::POP_MESSAGE
+                | RequestCode::POP_LITE_MESSAGE
         );
         if serving {
             self.accepts_clients(process);

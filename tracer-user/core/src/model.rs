@@ -116,9 +116,17 @@ pub enum Operation {
     Reply,
     /// A timed message is taken back before its time.
     Recall,
+    /// A pull or pop that brought messages.
+    Receive,
     /// One delivered message, until the evidence of its end.
     Process,
-    /// A half message of a transaction is to be delivered.
+    /// Messages were processed.
+    Ack,
+    /// A message is to come back.
+    Nack,
+    /// A message is kept for longer.
+    Extend,
+    /// A half message of a transaction is to be delivered, or everything below an offset was processed.
     Commit,
     /// A half message is to be dropped.
     Rollback,
@@ -134,7 +142,11 @@ impl Operation {
             Operation::Send => "send",
             Operation::Reply => "reply",
             Operation::Recall => "recall",
+            Operation::Receive => "receive",
             Operation::Process => "process",
+            Operation::Ack => "ack",
+            Operation::Nack => "nack",
+            Operation::Extend => "extend",
             Operation::Commit => "commit",
             Operation::Rollback => "rollback",
             Operation::Check => "check",
@@ -146,7 +158,9 @@ impl Operation {
         match self {
             Operation::Create => Some("create"),
             Operation::Send | Operation::Reply => Some("send"),
+            Operation::Receive => Some("receive"),
             Operation::Process => Some("process"),
+            Operation::Ack | Operation::Nack | Operation::Extend => Some("settle"),
             Operation::Commit | Operation::Rollback => Some("settle"),
             Operation::Recall | Operation::Check => None,
         }

@@ -65,6 +65,8 @@ keys! {
     process.ttl;
     trace.derive_ids;
     trace.context_properties;
+    spans.receive;
+    spans.settle;
     spans.broker_side;
     spans.max_links;
     sampling.sampler;

@@ -8,6 +8,7 @@
 //! | `OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT`, else `OTEL_ATTRIBUTE_COUNT_LIMIT` | `attributes.max_per_span` |
 //! | `OTEL_SPAN_LINK_COUNT_LIMIT` | `spans.max_links` |
 //! | `OTEL_SEMCONV_STABILITY_OPT_IN` | `semconv` |
+//! | `OTEL_INSTRUMENTATION_MESSAGING_EXPERIMENTAL_RECEIVE_TELEMETRY_ENABLED` | `spans.receive` |
 //!
 //! As the specification asks, a value that cannot be read is reported and passed over.
 
@@ -16,6 +17,8 @@ use super::{
     schema::{Config, SamplerName, Semconv},
     value::Ratio,
 };
+
+const RECEIVE: &str = "OTEL_INSTRUMENTATION_MESSAGING_EXPERIMENTAL_RECEIVE_TELEMETRY_ENABLED";
 
 /// Applies the variables that `get` knows. Returns what is to be reported.
 pub(crate) fn apply(config: &mut Config, get: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
@@ -55,6 +58,9 @@ pub(crate) fn apply(config: &mut Config, get: &dyn Fn(&str) -> Option<String>) -
     if let Some(semconv) = env.read("OTEL_SEMCONV_STABILITY_OPT_IN", |text| Ok(opt_in(text))) {
         config.semconv = semconv.unwrap_or(config.semconv);
     }
+    // as for every boolean variable of OpenTelemetry, all but `true` is false
+    let receive = env.read(RECEIVE, |text| Ok(text.eq_ignore_ascii_case("true")));
+    config.spans.receive = receive.unwrap_or(config.spans.receive);
     env.warnings
 }
 
@@ -146,6 +152,14 @@ mod tests {
             said,
             "OTEL_SPAN_LINK_COUNT_LIMIT is passed over: `-1` is not a whole number"
         );
+    }
+
+    #[test]
+    fn receive_telemetry() {
+        for (text, expected) in [("", false), ("True", true), ("false", false), ("yes", false)] {
+            let (config, said) = config(&[(RECEIVE, text)]);
+            assert_eq!((config.spans.receive, said.as_str()), (expected, ""), "{text}");
+        }
     }
 
     #[test]

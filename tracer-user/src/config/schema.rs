@@ -246,6 +246,10 @@ impl Default for Trace {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Spans {
+    /// `receive` spans, one for each pull or pop that brings messages; process spans become their children.
+    pub(crate) receive: bool,
+    /// Spans of what consumers tell brokers about messages: `ack`, `nack`, `extend`, `commit`.
+    pub(crate) settle: bool,
     /// Also those of the broker's end of connections, where a broker runs on this host.
     pub(crate) broker_side: bool,
     /// Most links of one span.
@@ -255,6 +259,8 @@ pub(crate) struct Spans {
 impl Default for Spans {
     fn default() -> Spans {
         Spans {
+            receive: false,
+            settle: false,
             broker_side: false,
             max_links: 1024,
         }

@@ -100,6 +100,8 @@ impl Pipeline {
             derive_ids: config.trace.derive_ids,
             context_properties: settings::context_properties(config),
             captured_properties: settings::captured_properties(config),
+            receive: config.spans.receive,
+            settle: config.spans.settle,
             broker_side: config.spans.broker_side,
             seed,
             ..EngineConfig::default()

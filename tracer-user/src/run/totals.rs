@@ -119,6 +119,8 @@ impl Totals {
             ("messages_rejected", engine.messages_rejected),
             ("messages_unanswered", engine.messages_unanswered),
             ("messages_filtered_by_client", engine.messages_filtered),
+            ("receive_spans", engine.receive_spans),
+            ("settle_spans", engine.settle_spans),
             ("transaction_spans", engine.transaction_spans),
             ("reply_spans", engine.reply_spans),
             ("recall_spans", engine.recall_spans),

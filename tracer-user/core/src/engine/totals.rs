@@ -43,7 +43,11 @@ pub struct Totals {
     pub reply_spans: u64,
     /// Spans of operation `process`.
     pub process_spans: u64,
-    /// Spans of operations `commit`, `rollback` and `check`.
+    /// Spans of operation `receive`.
+    pub receive_spans: u64,
+    /// Spans of what clients tell about messages that they were given: `ack`, `nack`, `extend`, `commit`.
+    pub settle_spans: u64,
+    /// Spans of transactions: `commit`, `rollback` and `check`.
     pub transaction_spans: u64,
     /// Process spans that end by a record of the consumer's own trace.
     pub ended_by_client_trace: u64,

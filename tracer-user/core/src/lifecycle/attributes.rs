@@ -59,6 +59,14 @@ impl Attributes {
         self.maybe(RMQTRACE_CLIENT_VERSION, peer.version.and_then(version_text));
     }
 
+    /// The address that is really connected to.
+    pub(crate) fn network(&mut self, peer: &Peer) {
+        if let Some(server) = peer.server {
+            self.set(NETWORK_PEER_ADDRESS, server.ip().to_string());
+            self.set(NETWORK_PEER_PORT, server.port());
+        }
+    }
+
     /// What a message's own properties say.
     pub(crate) fn message(&mut self, known: &Known<'_>, sys_flag: i64, born_timestamp: Option<i64>) {
         self.set(MESSAGING_ROCKETMQ_MESSAGE_TYPE, known.kind(sys_flag));

@@ -11,12 +11,15 @@ use super::{
     client_trace::{Call, Calls},
     message::Known,
     names::{Name, Prefix},
+    settle::Settled,
     trace::{Origin, Trace},
 };
 use crate::{
     engine::limits,
     exchange::Peer,
-    model::{Link, Operation, ProcessId, Span, SpanContext, SpanKind, Status, Timestamp, attribute::*},
+    model::{
+        Attribute, Link, Operation, ProcessId, Span, SpanContext, SpanKind, Status, Timestamp, attribute::*,
+    },
     wire::StoredMessage,
 };
 
@@ -41,6 +44,16 @@ pub(crate) struct Source {
     pub(crate) unfinished: Timestamp,
     /// Bytes of the exchange were lost.
     pub(crate) incomplete: bool,
+    /// The `receive` span whose children the process spans are.
+    pub(crate) receive: Option<SpanContext>,
+}
+
+impl Source {
+    /// The consumption model, where it is known.
+    pub(crate) fn model(&self) -> Option<&'static str> {
+        self.broadcasting
+            .map(|yes| if yes { "broadcasting" } else { "clustering" })
+    }
 }
 
 /// A delivered message that may still be in work.
@@ -141,7 +154,13 @@ impl Delivery {
         let lookup = sink.look_up(&message.properties);
         let trace = Trace::of(sink, Some(&key), lookup);
         sink.conversations.note(known.correlation_id, &trace);
-        let context = trace.child(sink);
+        let context = match source.receive {
+            Some(receive) => SpanContext {
+                span_id: sink.ids.span_id(),
+                ..receive
+            },
+            None => trace.child(sink),
+        };
         let previous = match &source.group {
             Some(group) if message.reconsume_times > 0 => {
                 failed.find(&key, group, message.reconsume_times - 1)
@@ -173,6 +192,52 @@ impl Delivery {
             || known.reported_key == Some(id)
             || known.origin_id == Some(id)
             || self.message.offset_message_id() == id
+    }
+
+    /// Topic and namespace.
+    pub(crate) fn destination(&self) -> (Arc<str>, Arc<str>) {
+        (self.topic.clone(), self.namespace.clone())
+    }
+
+    /// A link to the creation context, which says which message it is.
+    pub(crate) fn creation_link(&self) -> Option<Link> {
+        self.trace.creation.map(|context| Link {
+            context,
+            attributes: vec![Attribute::new(
+                MESSAGING_MESSAGE_ID,
+                String::from(self.key.clone()),
+            )],
+        })
+    }
+
+    /// What a settle span says about it.
+    pub(crate) fn settled(&self) -> Settled {
+        Settled {
+            context: self.context,
+            creation: self.trace.creation,
+            state: self.trace_state(),
+            origin: self.origin(),
+            topic: self.topic.clone(),
+            namespace: self.namespace.clone(),
+            group: self.source.group.clone(),
+            queue_id: self.message.queue_id,
+            message_id: self.key.clone(),
+            broker_name: self.source.broker_name.clone(),
+        }
+    }
+
+    /// Where the trace id of its spans comes from.
+    fn origin(&self) -> Origin {
+        match self.source.receive {
+            Some(_) => Origin::None,
+            None => self.trace.origin,
+        }
+    }
+
+    /// `tracestate` of its spans.
+    fn trace_state(&self) -> Option<Arc<str>> {
+        let state = self.trace.state.clone();
+        state.filter(|_| self.origin() == Origin::Propagated)
     }
 
     /// The process that it was delivered to.
@@ -215,6 +280,7 @@ impl Delivery {
         if !succeeded {
             self.failed(failed);
         }
+        let (origin, trace_state) = (self.origin(), self.trace_state());
         let Delivery {
             message,
             start,
@@ -255,11 +321,8 @@ impl Delivery {
         attributes.peer(&source.peer);
         attributes.maybe(MESSAGING_ROCKETMQ_BROKER_NAME, source.broker_name.clone());
         // only a group that shares its offsets commits them
-        let committed = matches!(evidence, Evidence::OffsetCommit(_)).then_some(false);
-        let model = source
-            .broadcasting
-            .or(committed)
-            .map(|yes| if yes { "broadcasting" } else { "clustering" });
+        let committed = matches!(evidence, Evidence::OffsetCommit(_)).then_some("clustering");
+        let model = source.model().or(committed);
         attributes.maybe(MESSAGING_ROCKETMQ_CONSUMPTION_MODEL, model);
         attributes.set(MESSAGING_MESSAGE_BODY_SIZE, message.body_length);
         attributes.message(&known, message.sys_flag.into(), Some(message.born_timestamp));
@@ -268,7 +331,7 @@ impl Delivery {
         attributes.set(MESSAGING_ROCKETMQ_QUEUE_OFFSET, message.queue_offset);
         attributes.set(MESSAGING_ROCKETMQ_OFFSET_MESSAGE_ID, message.offset_message_id());
         attributes.set(MESSAGING_ROCKETMQ_RECONSUME_TIMES, message.reconsume_times);
-        attributes.set(RMQTRACE_TRACE_ORIGIN, trace.origin.name());
+        attributes.set(RMQTRACE_TRACE_ORIGIN, origin.name());
         let began = if begin.is_some() {
             "client_trace"
         } else {
@@ -296,8 +359,8 @@ impl Delivery {
         let links = trace.creation.into_iter().chain(previous);
         sink.emit(Span {
             context,
-            parent: trace.creation.map(|creation| creation.span_id),
-            trace_state: trace.state.filter(|_| trace.origin == Origin::Propagated),
+            parent: source.receive.or(trace.creation).map(|parent| parent.span_id),
+            trace_state,
             operation: Operation::Process,
             kind: SpanKind::Consumer,
             topic,

@@ -43,6 +43,7 @@ impl Lifecycle {
             delivered: frame.end,
             unfinished: frame.end,
             incomplete: frame.incomplete,
+            receive: None,
         };
         let failed = &mut self.groups.ends().failed;
         let delivery = Delivery::new(message, &Arc::new(source), &mut self.sink, failed);

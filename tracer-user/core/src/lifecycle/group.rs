@@ -12,6 +12,7 @@ use super::{
     delivery::{Delivery, Evidence},
     ends::Ends,
     queue::{Commit, Queue},
+    settle::Settled,
     sink::Sink,
 };
 use crate::{
@@ -260,7 +261,7 @@ impl Groups {
         &mut self.ends
     }
 
-    /// Takes in a committed offset.
+    /// Takes in a committed offset. Returns what it settles, where that is asked for.
     pub(crate) fn commit(
         &mut self,
         key: &GroupKey,
@@ -268,40 +269,47 @@ impl Groups {
         server: Option<SocketAddr>,
         commit: Commit,
         sink: &mut Sink,
-    ) {
+    ) -> Vec<Settled> {
+        let mut settled = Vec::new();
         let Some(group) = self.groups.get_mut(key) else {
-            return;
+            return settled;
         };
         group.active = group.active.max(commit.end);
         // only a group that shares its offsets commits them
         group.broadcasting.get_or_insert(false);
         let Some(queue) = group.find(queue, server) else {
-            return;
+            return settled;
         };
         let progress = queue.committed(commit);
         sink.totals.offset_resets += u64::from(progress.reset);
         for delivery in progress.finished.into_values() {
             self.deliveries -= 1;
+            settled.extend(sink.config.settle.then(|| delivery.settled()));
             self.ends.end(delivery, Evidence::OffsetCommit(commit.end), sink);
         }
+        settled
     }
 
-    /// Ends the open delivery that fits, in any queue of the group, as sent back at `end`.
+    /// Ends the open delivery that fits, in any queue of the group, as sent back at `end`. Returns what that settles,
+    /// where that is asked for.
     pub(crate) fn send_back(
         &mut self,
         key: &GroupKey,
         fits: impl Fn(&Delivery) -> bool,
         end: Timestamp,
         sink: &mut Sink,
-    ) {
+    ) -> Vec<Settled> {
+        let mut settled = Vec::new();
         let Some(group) = self.groups.get_mut(key) else {
-            return;
+            return settled;
         };
         let found = group.queues.values_mut().find_map(|queue| queue.take(&fits));
         if let Some(delivery) = found {
             self.deliveries -= 1;
+            settled.extend(sink.config.settle.then(|| delivery.settled()));
             self.ends.end(delivery, Evidence::SendBack(end), sink);
         }
+        settled
     }
 
     /// A connection closed: what was pulled on it has until `deadline` to be proven.
@@ -386,6 +394,7 @@ impl Groups {
     }
 
     /// Takes out the deliveries of the queues that `which` names.
+    #[expect(clippy::vec_box, reason = "they come boxed, and go on as they are")]
     fn take_all(&mut self, key: &GroupKey, which: impl Fn(&QueueKey) -> bool) -> Vec<Box<Delivery>> {
         let Some(group) = self.groups.get_mut(key) else {
             return Vec::new();

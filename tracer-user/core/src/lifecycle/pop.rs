@@ -8,20 +8,22 @@
 //! has passed since then. The broker takes a later acknowledgement as well, and delivers the message again all
 //! the same: it ends the span, which says so.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    Lifecycle, Sink,
+    Lifecycle, Pending,
     delivery::{Delivery, Evidence, Source},
-    ends::Ends,
     names::{Name, is_internal, own_namespace},
+    popped::PopKey,
+    receive::Receive,
+    send::Outcome,
+    settle::Settle,
 };
 use crate::{
-    engine::{limits, timers::Timers},
     exchange::Peer,
-    model::{ProcessId, Timestamp},
+    model::{Operation, ProcessId, Timestamp},
     wire::{
-        Body, Frame, Header, ResponseCode, StoredMessage,
+        Body, Frame, Header, RequestCode, ResponseCode, StoredMessage,
         pop::{BatchAck, Handle, Kind},
     },
 };
@@ -30,6 +32,12 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Pop {
     peer: Arc<Peer>,
+    /// When it was written.
+    start: Timestamp,
+    /// It asks for messages of lite topics.
+    lite: bool,
+    /// A queue that it names; -1 and none are all of them.
+    queue_id: Option<i64>,
     /// Group and topic by their names on the wire.
     group: Arc<str>,
     topic: Arc<str>,
@@ -37,131 +45,20 @@ pub(crate) struct Pop {
     namespace: Option<Arc<str>>,
 }
 
-/// What names a delivery within a process. The name of the broker is empty where the pop did not give it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct PopKey {
-    process: ProcessId,
-    group: Arc<str>,
-    topic: Arc<str>,
-    broker: Arc<str>,
-    kind: Kind,
-    queue_id: i64,
-    queue_offset: i64,
-    pop_time: i64,
-}
-
+/// A request for another invisible time that waits for its answer.
 #[derive(Debug)]
-struct Popped {
-    delivery: Box<Delivery>,
-    /// When it surely was given to somebody else.
-    expires: Timestamp,
-    armed: Option<Timestamp>,
-}
-
-/// Popped messages in work, within bounds.
-#[derive(Debug)]
-pub(super) struct Pops {
-    open: BTreeMap<PopKey, Popped>,
-    timers: Timers<PopKey>,
-}
-
-/// What a client says about a delivery.
-#[derive(Clone, Copy)]
-enum Settled {
-    Ack,
-    Nack,
-}
-
-impl Pops {
-    pub(super) fn new() -> Pops {
-        Pops {
-            open: BTreeMap::new(),
-            timers: Timers::new(),
-        }
-    }
-
-    fn deliver(
-        &mut self,
-        key: PopKey,
-        delivery: Box<Delivery>,
-        expires: Timestamp,
-        sink: &mut Sink,
-        ends: &mut Ends,
-    ) {
-        if self.open.len() >= limits::POPPED
-            && let Some(next) = self.timers.pop(Timestamp(u64::MAX))
-            && let Some(popped) = self.open.remove(&next)
-        {
-            sink.totals.evicted_deliveries += 1;
-            ends.end(popped.delivery, Evidence::None, sink);
-        }
-        let mut popped = Popped {
-            delivery,
-            expires,
-            armed: None,
-        };
-        let replaced = self.take(&key);
-        self.timers.arm(&key, &mut popped.armed, Some(expires));
-        self.open.insert(key, popped);
-        if let Some(replaced) = replaced {
-            ends.end(replaced.delivery, Evidence::None, sink);
-        }
-    }
-
-    fn take(&mut self, key: &PopKey) -> Option<Popped> {
-        let mut popped = self.open.remove(key)?;
-        self.timers.disarm(key, &mut popped.armed);
-        Some(popped)
-    }
-
-    fn settle(&mut self, mut key: PopKey, how: Settled, at: Timestamp, sink: &mut Sink, ends: &mut Ends) {
-        let found = self.take(&key).or_else(|| {
-            key.broker = "".into();
-            self.take(&key)
-        });
-        let Some(popped) = found else { return };
-        let expired = at > popped.expires;
-        let evidence = match how {
-            Settled::Ack => Evidence::Ack { at, expired },
-            Settled::Nack => Evidence::Nack { at, expired },
-        };
-        ends.end(popped.delivery, evidence, sink);
-    }
-
-    pub(super) fn poll_timeout(&self) -> Option<Timestamp> {
-        self.timers.next()
-    }
-
-    pub(super) fn handle_timeout(&mut self, now: Timestamp, sink: &mut Sink, ends: &mut Ends) {
-        while let Some(key) = self.timers.pop(now) {
-            let Some(popped) = self.open.get_mut(&key) else {
-                continue;
-            };
-            popped.armed = None;
-            let given_up = popped.expires.plus(limits::POP_GRACE);
-            if given_up > now {
-                // from here on it is delivered again
-                popped.delivery.failed(&mut ends.failed);
-                self.timers.arm(&key, &mut popped.armed, Some(given_up));
-            } else if let Some(popped) = self.open.remove(&key) {
-                ends.end(popped.delivery, Evidence::None, sink);
-            }
-        }
-    }
-
-    /// Ends what is open, of one process or of all.
-    pub(super) fn end(&mut self, process: Option<ProcessId>, sink: &mut Sink, ends: &mut Ends) {
-        let ended = |key: &PopKey, _: &mut Popped| process.is_none_or(|process| key.process == process);
-        for (key, mut popped) in self.open.extract_if(.., ended) {
-            self.timers.disarm(&key, &mut popped.armed);
-            ends.end(popped.delivery, Evidence::None, sink);
-        }
-    }
+pub(crate) struct GivenBack {
+    key: PopKey,
+    /// When its last byte was written.
+    pub(crate) written: Timestamp,
+    /// A span about it, where that is asked for.
+    settle: Option<Box<Settle>>,
 }
 
 impl Lifecycle {
     /// Takes in a pop request. `None` where nothing of its answer matters.
-    pub(super) fn pop(&mut self, peer: &Arc<Peer>, header: &Header) -> Option<Pop> {
+    pub(super) fn pop(&mut self, peer: &Arc<Peer>, frame: &Frame) -> Option<Pop> {
+        let header = &frame.header;
         let (Some(group), Some(topic)) = (header.field("consumerGroup"), header.field("topic")) else {
             self.sink.totals.malformed += 1;
             return None;
@@ -171,6 +68,9 @@ impl Lifecycle {
         }
         Some(Pop {
             peer: peer.clone(),
+            start: frame.start,
+            lite: header.request_code() == RequestCode::POP_LITE_MESSAGE,
+            queue_id: header.int("queueId").filter(|id| *id >= 0),
             group: self.sink.name(&group),
             topic: self.sink.name(&topic),
             broker: self.sink.name(&header.field("bname").unwrap_or_default()),
@@ -188,6 +88,7 @@ impl Lifecycle {
         };
         let (pop_time, invisible) = (answer.header.int("popTime"), answer.header.int("invisibleTime"));
         let group = (pop.peer.process, pop.group.clone());
+        let mut receive = Receive::begin(pop.start, &mut self.sink);
         let source = Arc::new(Source {
             group: Some(self.sink.name(Name::parse(&pop.group).bare)),
             broker_name: Some(pop.broker.clone()).filter(|name| !name.is_empty()),
@@ -199,6 +100,7 @@ impl Lifecycle {
             delivered: answer.end,
             unfinished: answer.end,
             incomplete: answer.incomplete,
+            receive: receive.as_ref().map(|receive| receive.context),
         });
         for message in messages {
             self.sink.totals.messages_delivered += 1;
@@ -211,6 +113,9 @@ impl Lifecycle {
             let found = self.pop_key(&pop, &message, pop_time, invisible);
             let ends = self.groups.ends();
             let delivery = Box::new(Delivery::new(message, &source, &mut self.sink, &mut ends.failed));
+            if let Some(receive) = &mut receive {
+                receive.brought(&delivery);
+            }
             match found {
                 Some((key, invisible)) => {
                     let expires = answer.end.plus(invisible);
@@ -218,6 +123,9 @@ impl Lifecycle {
                 }
                 None => ends.end(delivery, Evidence::None, &mut self.sink),
             }
+        }
+        if let Some(receive) = receive {
+            receive.finish(&source, (&pop.topic, pop.queue_id), &mut self.sink);
         }
     }
 
@@ -244,16 +152,25 @@ impl Lifecycle {
             },
         };
         let invisible = Duration::from_millis(u64::try_from(handle.invisible_time).ok()?);
-        let key = self.key_of(pop.peer.process, &pop.group, &pop.topic, &handle);
+        let lite = message.properties.get("__LITE_TOPIC").filter(|_| pop.lite);
+        let key = self.key_of(pop.peer.process, &pop.group, (&pop.topic, lite), &handle);
         Some((key, invisible))
     }
 
-    fn key_of(&mut self, process: ProcessId, group: &str, topic: &str, handle: &Handle<'_>) -> PopKey {
+    /// The key of a delivery from a topic, and perhaps a lite topic within it.
+    fn key_of(
+        &mut self,
+        process: ProcessId,
+        group: &str,
+        (topic, lite): (&str, Option<&str>),
+        handle: &Handle<'_>,
+    ) -> PopKey {
         PopKey {
             process,
             group: self.sink.name(group),
             // that of the retry topic or the one that was asked for
             topic: self.sink.name(Kind::of_topic(topic, group).1),
+            lite: self.sink.name(lite.unwrap_or_default()),
             broker: self.sink.name(handle.broker_name),
             kind: handle.kind,
             queue_id: handle.queue_id,
@@ -262,18 +179,8 @@ impl Lifecycle {
         }
     }
 
-    /// Takes in ACK_MESSAGE.
-    pub(super) fn ack(&mut self, peer: &Peer, frame: &Frame) {
-        self.settle_one(peer, frame, Settled::Ack);
-    }
-
-    /// Takes in CHANGE_MESSAGE_INVISIBLETIME: the message is to come back.
-    pub(super) fn nack(&mut self, peer: &Peer, frame: &Frame) {
-        self.settle_one(peer, frame, Settled::Nack);
-    }
-
-    fn settle_one(&mut self, peer: &Peer, frame: &Frame, how: Settled) {
-        let header = &frame.header;
+    /// The key of the one delivery that a request names.
+    fn named(&mut self, peer: &Peer, header: &Header) -> Option<PopKey> {
         let (group, topic, info) = (
             header.field("consumerGroup"),
             header.field("topic"),
@@ -282,23 +189,36 @@ impl Lifecycle {
         let handle = info.as_deref().and_then(Handle::parse);
         let (Some(group), Some(topic), Some(handle)) = (group, topic, handle) else {
             self.sink.totals.malformed += 1;
-            return;
+            return None;
         };
-        let key = self.key_of(peer.process, &group, &topic, &handle);
-        self.settle(key, how, frame.end);
+        let lite = header.field("liteTopic");
+        Some(self.key_of(peer.process, &group, (&topic, lite.as_deref()), &handle))
+    }
+
+    /// Takes in ACK_MESSAGE.
+    pub(super) fn ack(&mut self, peer: &Arc<Peer>, frame: &Frame) -> Pending {
+        let Some(key) = self.named(peer, &frame.header) else {
+            return Pending::Other;
+        };
+        let settled = self.pops.ack(&key, frame.end, &mut self.sink, self.groups.ends());
+        let settled = settled.into_iter().collect();
+        Settle::begin(Operation::Ack, peer, frame, settled).map_or(Pending::Other, Pending::Settle)
     }
 
     /// Takes in BATCH_ACK_MESSAGE.
-    pub(super) fn batch_ack(&mut self, peer: &Peer, frame: &Frame) {
-        let Body::Raw(body) = &frame.body else { return };
+    pub(super) fn batch_ack(&mut self, peer: &Arc<Peer>, frame: &Frame) -> Pending {
+        let Body::Raw(body) = &frame.body else {
+            return Pending::Other;
+        };
         // the start of a body of which the rest was lost
         if frame.incomplete {
-            return;
+            return Pending::Other;
         }
         let Ok(batch) = BatchAck::parse(body) else {
             self.sink.totals.malformed += 1;
-            return;
+            return Pending::Other;
         };
+        let mut settled = Vec::new();
         for ack in &batch.acks {
             for queue_offset in ack.offsets() {
                 let handle = Handle {
@@ -309,13 +229,54 @@ impl Lifecycle {
                     queue_id: ack.queue_id,
                     queue_offset,
                 };
-                let key = self.key_of(peer.process, &ack.group, &ack.topic, &handle);
-                self.settle(key, Settled::Ack, frame.end);
+                let key = self.key_of(peer.process, &ack.group, (&ack.topic, None), &handle);
+                settled.extend(self.pops.ack(&key, frame.end, &mut self.sink, self.groups.ends()));
             }
         }
+        Settle::begin(Operation::Ack, peer, frame, settled).map_or(Pending::Other, Pending::Settle)
     }
 
-    fn settle(&mut self, key: PopKey, how: Settled, at: Timestamp) {
-        self.pops.settle(key, how, at, &mut self.sink, self.groups.ends());
+    /// Takes in CHANGE_MESSAGE_INVISIBLETIME: the message is to come back, or to be kept.
+    pub(super) fn give_back(&mut self, peer: &Arc<Peer>, frame: &Frame) -> Pending {
+        let Some(key) = self.named(peer, &frame.header) else {
+            return Pending::Other;
+        };
+        let invisible = frame
+            .header
+            .int("invisibleTime")
+            .and_then(|ms| u64::try_from(ms).ok());
+        let invisible = Duration::from_millis(invisible.unwrap_or(0)).min(self.sink.config.process_ttl);
+        let (at, until) = (frame.end, frame.end.plus(invisible));
+        let given = self
+            .pops
+            .give_back(&key, at, until, self.groups.ends(), &mut self.sink);
+        given.map_or(Pending::Other, |(key, settled)| {
+            let settled = Some(settled).filter(|_| self.sink.config.settle);
+            let settle = Settle::begin(Operation::Nack, peer, frame, settled.into_iter().collect());
+            Pending::GivenBack(Box::new(GivenBack {
+                key,
+                written: at,
+                settle,
+            }))
+        })
+    }
+
+    /// Takes in the answer to it.
+    pub(super) fn gave_back(&mut self, given: GivenBack, outcome: Outcome<'_>, end: Timestamp) {
+        let GivenBack { key, mut settle, .. } = given;
+        if let Some(settle) = &mut settle {
+            settle.ended(outcome, end);
+        }
+        let (sink, ends) = (&mut self.sink, self.groups.ends());
+        if let Outcome::Answered(frame) = outcome
+            && frame.header.response_code() == ResponseCode::SUCCESS
+            && let (Some(pop_time), Some(invisible)) =
+                (frame.header.int("popTime"), frame.header.int("invisibleTime"))
+        {
+            let invisible = Duration::from_millis(u64::try_from(invisible).unwrap_or(0));
+            let expires = frame.end.plus(invisible);
+            return self.pops.renamed(&key, pop_time, expires, settle, sink, ends);
+        }
+        self.pops.end_given_back(&key, settle, sink, ends);
     }
 }

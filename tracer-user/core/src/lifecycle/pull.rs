@@ -4,15 +4,18 @@
 use std::sync::Arc;
 
 use super::{
-    Lifecycle,
+    Lifecycle, Pending,
     delivery::{Delivery, Source},
     group::{Broker, GroupKey, QueueKey},
     message::Known,
     names::{Name, is_internal, own_namespace},
     queue::{Carrier, Commit},
+    receive::Receive,
+    settle::Settle,
 };
 use crate::{
     exchange::Peer,
+    model::{Operation, Timestamp},
     wire::{Body, Frame, Header, Properties, RequestCode, ResponseCode},
 };
 
@@ -23,6 +26,8 @@ const COMMITS: i64 = 1;
 #[derive(Debug)]
 pub(crate) struct Pull {
     peer: Arc<Peer>,
+    /// When it was written.
+    start: Timestamp,
     group: GroupKey,
     queue: QueueKey,
     /// Namespace in a field of its own.
@@ -61,6 +66,7 @@ impl Lifecycle {
         }
         Some(Pull {
             peer: peer.clone(),
+            start: frame.start,
             group,
             queue,
             namespace: own_namespace(header).map(|namespace| self.sink.name(&namespace)),
@@ -96,6 +102,8 @@ impl Lifecycle {
         let namespace = own_namespace(next).map(|namespace| self.sink.name(&namespace));
         let pull = Pull {
             peer: peer.clone(),
+            // it was written before anybody looked
+            start: answer.start,
             group,
             queue,
             namespace,
@@ -109,6 +117,7 @@ impl Lifecycle {
         let code = answer.header.response_code();
         let Pull {
             peer,
+            start,
             group: key,
             queue,
             namespace,
@@ -135,6 +144,9 @@ impl Lifecycle {
         let Body::Messages(messages) = answer.body else {
             return;
         };
+        let mut receive = Receive::begin(start, &mut self.sink);
+        // of a static topic the request names a logical queue, and messages stand in physical ones (§2.3)
+        let shift = answer.header.int("offsetDelta");
         let source = Arc::new(Source {
             group: Some(self.sink.name(Name::parse(&key.1).bare)),
             broker_name: match &queue.broker {
@@ -153,8 +165,9 @@ impl Lifecycle {
                 answer.end
             },
             incomplete: answer.incomplete,
+            receive: receive.as_ref().map(|receive| receive.context),
         });
-        for message in messages {
+        for mut message in messages {
             self.sink.totals.messages_delivered += 1;
             let tag = message.properties.get("TAGS");
             let known = self.groups.known(&key);
@@ -162,13 +175,23 @@ impl Lifecycle {
                 self.sink.totals.messages_filtered += 1;
                 continue;
             }
+            if let Some(shift) = shift {
+                message.queue_offset = message.queue_offset.saturating_add(shift);
+                message.queue_id = queue.id.try_into().unwrap_or(message.queue_id);
+            }
             let failed = &mut self.groups.ends().failed;
             let delivery = Delivery::new(message, &source, &mut self.sink, failed);
+            if let Some(receive) = &mut receive {
+                receive.brought(&delivery);
+            }
             if broadcasting == Some(true) {
                 self.groups.end_untold(delivery, &mut self.sink);
             } else {
                 self.groups.deliver(&key, &queue, delivery, &mut self.sink);
             }
+        }
+        if let Some(receive) = receive {
+            receive.finish(&source, (&queue.topic, Some(queue.id)), &mut self.sink);
         }
     }
 
@@ -198,6 +221,7 @@ impl Lifecycle {
             delivered: answer.end,
             unfinished: answer.end,
             incomplete: true,
+            receive: None,
         });
         for message in messages {
             if is_internal(Name::parse(&message.topic).bare) {
@@ -236,12 +260,12 @@ impl Lifecycle {
     }
 
     /// Takes in UPDATE_CONSUMER_OFFSET.
-    pub(super) fn update_offset(&mut self, peer: &Arc<Peer>, frame: &Frame) {
+    pub(super) fn update_offset(&mut self, peer: &Arc<Peer>, frame: &Frame) -> Pending {
         let header = &frame.header;
         let (Some((group, queue)), Some(offset)) = (self.queue_of(peer, header), header.int("commitOffset"))
         else {
             self.sink.totals.malformed += 1;
-            return;
+            return Pending::Other;
         };
         let commit = Commit {
             carrier: Carrier::Update,
@@ -250,16 +274,18 @@ impl Lifecycle {
             start: frame.start,
             end: frame.end,
         };
-        self.groups
+        let settled = self
+            .groups
             .commit(&group, &queue, peer.server, commit, &mut self.sink);
+        Settle::begin(Operation::Commit, peer, frame, settled).map_or(Pending::Other, Pending::Settle)
     }
 
     /// Takes in CONSUMER_SEND_MSG_BACK: processing failed, by the time the request was written.
-    pub(super) fn send_back(&mut self, peer: &Arc<Peer>, frame: &Frame) {
+    pub(super) fn send_back(&mut self, peer: &Arc<Peer>, frame: &Frame) -> Pending {
         let header = &frame.header;
         let (Some(group), Some(offset)) = (header.field("group"), header.int("offset")) else {
             self.sink.totals.malformed += 1;
-            return;
+            return Pending::Other;
         };
         let key = (peer.process, self.sink.name(&group));
         let id = header.field("originMsgId").filter(|id| !id.is_empty());
@@ -274,7 +300,8 @@ impl Lifecycle {
                         .is_none_or(|topic| delivery.message.topic == *topic),
                 }
         };
-        self.groups.send_back(&key, fits, frame.end, &mut self.sink);
+        let settled = self.groups.send_back(&key, fits, frame.end, &mut self.sink);
+        Settle::begin(Operation::Nack, peer, frame, settled).map_or(Pending::Other, Pending::Settle)
     }
 
     /// Takes in a client's own send to its retry topic, which it makes when CONSUMER_SEND_MSG_BACK failed
@@ -285,14 +312,15 @@ impl Lifecycle {
         group: &str,
         properties: &Properties,
         frame: &Frame,
-    ) {
+    ) -> Pending {
         let known = Known::read(properties);
         let Some(id) = known.origin_id.or(known.unique_key) else {
-            return;
+            return Pending::Other;
         };
         let key = (peer.process, self.sink.name(group));
-        self.groups
-            .send_back(&key, |delivery| delivery.is_called(id), frame.end, &mut self.sink);
+        let fits = |delivery: &Delivery| delivery.is_called(id);
+        let settled = self.groups.send_back(&key, fits, frame.end, &mut self.sink);
+        Settle::begin(Operation::Nack, peer, frame, settled).map_or(Pending::Other, Pending::Settle)
     }
 
     /// The group and the queue that a request is about.

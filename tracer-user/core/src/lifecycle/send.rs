@@ -400,10 +400,7 @@ impl Attempt {
         let queue_id = outcome.int("queueId").filter(|id| *id >= 0).or(self.queue_id);
         attributes.destination(&self.topic, &self.namespace, queue_id);
         attributes.peer(&self.peer);
-        if let Some(server) = self.peer.server {
-            attributes.set(NETWORK_PEER_ADDRESS, server.ip().to_string());
-            attributes.set(NETWORK_PEER_PORT, server.port());
-        }
+        attributes.network(&self.peer);
         attributes.maybe(MESSAGING_ROCKETMQ_BROKER_NAME, self.broker_name.clone());
         attributes.maybe(MESSAGING_ROCKETMQ_PRODUCER_GROUP, self.group.clone());
         attributes.set(RMQTRACE_TRACE_ORIGIN, origin.name());

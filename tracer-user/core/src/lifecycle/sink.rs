@@ -76,7 +76,10 @@ impl Sink {
             Operation::Reply => totals.reply_spans += 1,
             Operation::Recall => totals.recall_spans += 1,
             Operation::Process => totals.process_spans += 1,
-            Operation::Commit | Operation::Rollback | Operation::Check => totals.transaction_spans += 1,
+            Operation::Receive => totals.receive_spans += 1,
+            // counted where they are made: a commit is of either kind
+            Operation::Ack | Operation::Nack | Operation::Extend => {}
+            Operation::Commit | Operation::Rollback | Operation::Check => {}
         }
         if span.attribute(attribute::RMQTRACE_INCOMPLETE) == Some(&Value::Bool(true)) {
             totals.incomplete_spans += 1;

@@ -212,6 +212,7 @@ impl Half {
             span_id: sink.ids.span_id(),
             ..self.send
         };
+        sink.totals.transaction_spans += 1;
         sink.emit(Span {
             context,
             parent: Some(self.send.span_id),

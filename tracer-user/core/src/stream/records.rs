@@ -1,8 +1,14 @@
-//! Message records in a body, read as they pass: heads and tails are taken, message bodies are not.
+//! Message records in a body, read as they pass: heads and tails are taken, message bodies are not, but those of inner
+//! batches, whose messages come out in place of the record around them.
+//!
+//! Limit: an inner batch of more than [`MAX_WRAPPED`] bytes, or with a hole, comes out as it is.
 
 use crate::wire::record::{Head, Record};
 
 use super::MAX_MESSAGES;
+
+/// Longest body of an inner batch that is taken apart. Messages, and so batches, have 4 MiB at most.
+const MAX_WRAPPED: usize = 4 * 1024 * 1024;
 
 /// Reads the records of one body.
 #[derive(Debug)]
@@ -11,6 +17,8 @@ pub(super) struct Records<R: Record> {
     step: Step<R::Fixed>,
     /// What has come of the head or tail being read.
     buffer: Vec<u8>,
+    /// What has come of an inner batch.
+    wrapped: Option<Vec<u8>>,
     /// Bytes of the body that have not passed yet.
     left: usize,
     /// Something is missing from `messages`.
@@ -46,6 +54,7 @@ impl<R: Record> Records<R> {
             messages: Vec::new(),
             step: Step::Head,
             buffer: Vec::new(),
+            wrapped: None,
             left,
             incomplete: false,
         }
@@ -67,13 +76,19 @@ impl<R: Record> Records<R> {
                         return;
                     }
                 },
-                Step::Body { fixed, left, tail } => match left - self.take(&mut input, left).len() {
-                    0 => Step::Tail { fixed, need: tail },
-                    left => {
-                        self.step = Step::Body { fixed, left, tail };
-                        return;
+                Step::Body { fixed, left, tail } => {
+                    let part = self.take(&mut input, left);
+                    if let Some(wrapped) = &mut self.wrapped {
+                        wrapped.extend_from_slice(part);
                     }
-                },
+                    match left - part.len() {
+                        0 => Step::Tail { fixed, need: tail },
+                        left => {
+                            self.step = Step::Body { fixed, left, tail };
+                            return;
+                        }
+                    }
+                }
                 Step::Tail { fixed, need } => {
                     let part = self.take(&mut input, need - self.buffer.len());
                     if self.buffer.is_empty() && part.len() == need {
@@ -115,6 +130,11 @@ impl<R: Record> Records<R> {
                 left - n
             };
             self.step = match std::mem::replace(&mut self.step, Step::Lost) {
+                Step::Body { fixed, left, tail } if self.wrapped.is_some() => {
+                    self.wrapped = None;
+                    self.incomplete = true;
+                    Step::Body { fixed, left, tail }
+                }
                 Step::Body { fixed, left, tail } => match pass(left) {
                     0 => Step::Tail { fixed, need: tail },
                     left => Step::Body { fixed, left, tail },
@@ -169,6 +189,8 @@ impl<R: Record> Records<R> {
                 }) if head as usize + body as usize + tail as usize <= room + have => {
                     self.take(input, head as usize - have);
                     self.buffer.clear();
+                    let wraps = R::wraps(&fixed) && body as usize <= MAX_WRAPPED;
+                    self.wrapped = wraps.then(Vec::new);
                     return Some(Step::Body {
                         fixed,
                         left: body as usize,
@@ -191,9 +213,23 @@ impl<R: Record> Records<R> {
     }
 
     fn complete(&mut self, message: Option<R>) {
-        match message {
-            Some(message) if self.messages.len() < MAX_MESSAGES => self.messages.push(message),
-            _ => self.incomplete = true,
+        let Some(message) = message else {
+            self.incomplete = true;
+            return;
+        };
+        let inner = self.wrapped.take().map(|wrapped| message.unwrap(&wrapped));
+        let room = MAX_MESSAGES.saturating_sub(self.messages.len());
+        match inner {
+            Some(Some(inner)) => {
+                self.incomplete |= inner.len() > room;
+                self.messages.extend(inner.into_iter().take(room));
+            }
+            // nobody can tell what is in it
+            Some(None) | None if room > 0 => {
+                self.incomplete |= inner.is_some();
+                self.messages.push(message);
+            }
+            Some(None) | None => self.incomplete = true,
         }
     }
 

@@ -10,6 +10,16 @@ pub(crate) trait Record: Sized {
     /// What the head says about the message.
     type Fixed;
 
+    /// Whether the message's body is messages again, so that it is wanted.
+    fn wraps(_fixed: &Self::Fixed) -> bool {
+        false
+    }
+
+    /// The messages in the body, one after another; `None` where they are not what they should be.
+    fn unwrap(&self, _body: &[u8]) -> Option<Vec<Self>> {
+        None
+    }
+
     /// Reads the start of a record, of which `bytes` are there so far.
     fn parse_head(bytes: &[u8]) -> Result<Head<Self::Fixed>, Malformed>;
 

@@ -57,6 +57,11 @@ impl SysFlag {
         self.has(0x002)
     }
 
+    /// The body is messages (§4.5), which a client takes for messages of their own.
+    pub fn wraps_messages(self) -> bool {
+        self.has(0x040) && self.has(0x080)
+    }
+
     /// `bornHost` is an IPv6 address.
     pub fn born_host_v6(self) -> bool {
         self.has(0x010)

@@ -251,3 +251,70 @@ fn two_groups_and_two_queues_are_apart() {
     s.at(40).write(c, update_offset(6, "a", "orders", 0, 2));
     assert_snapshot!(brief(&s.spans()));
 }
+
+/// Messages 5 to 7, stored as one.
+fn inner_batch(sys_flag: i32) -> Message {
+    let properties = [
+        format!("UNIQ_KEY={K1};TAGS=a"),
+        format!("UNIQ_KEY={K2}"),
+        format!("UNIQ_KEY={K3}"),
+    ];
+    let mut outer = message("orders", 5, "outer").with("INNER_NUM=3");
+    outer.sys_flag = sys_flag;
+    outer.body = batch_records(&properties.each_ref().map(String::as_str));
+    outer
+}
+
+#[test]
+fn inner_batches_are_taken_apart() {
+    let mut s = Script::new();
+    let c = s.connect();
+    s.at(1).write(c, pull(1, "cg", "orders", 0, 5, None));
+    s.at(10)
+        .read(c, found(1, 9, &[inner_batch(0xc0), message("orders", 8, "last")]));
+    s.at(20).write(c, pull(2, "cg", "orders", 0, 9, Some(7)));
+    assert_snapshot!(brief(&s.spans()));
+    assert_eq!(s.totals().messages_delivered, 4);
+}
+
+#[test]
+fn inner_batches_that_clients_leave_whole() {
+    let one = |mut message: Message, cut: usize| {
+        let mut s = Script::new();
+        let c = s.connect();
+        message.body.truncate(message.body.len() - cut);
+        s.at(1).write(c, pull(1, "cg", "orders", 0, 5, None));
+        s.at(10).read(c, found(1, 8, &[message]));
+        brief(&s.spans())
+    };
+    // not to be unwrapped; and not what it should be
+    let whole = one(inner_batch(0x80), 0);
+    assert!(
+        !whole.contains("incomplete") && whole.lines().count() == 1,
+        "{whole}"
+    );
+    let damaged = one(inner_batch(0xc0), 1);
+    assert!(
+        damaged.contains("incomplete") && damaged.lines().count() == 1,
+        "{damaged}"
+    );
+}
+
+/// A pull of a static topic names a logical queue. Its messages stand in a physical one.
+#[test]
+fn static_topics() {
+    let mut s = Script::new();
+    let c = s.connect();
+    s.at(1).write(c, pull(1, "cg", "orders", 7, 1_000, None));
+    let messages = [
+        message("orders", 0, K1).queue(2),
+        message("orders", 1, K2).queue(2),
+    ];
+    s.at(10)
+        .read(c, found(1, 1_002, &messages).field("offsetDelta", 1_000));
+    s.at(20).write(c, pull(2, "cg", "orders", 7, 1_002, Some(1_001)));
+    let spans = s.spans();
+    assert_snapshot!(brief(&spans));
+    let queue = spans[0].attribute(tracer_core::model::attribute::MESSAGING_DESTINATION_PARTITION_ID);
+    assert_eq!(queue.and_then(|queue| queue.as_str()), Some("7"));
+}

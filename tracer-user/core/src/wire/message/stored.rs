@@ -19,7 +19,7 @@ use nom::{
     number::complete::{be_i32, be_i64, be_u8, be_u16, be_u32, be_u128},
 };
 
-use super::StoredMessage;
+use super::{BatchMessage, StoredMessage};
 use crate::wire::{
     Malformed, Properties, SysFlag,
     parse::{Parsed, finish},
@@ -61,6 +61,35 @@ pub(crate) struct Fixed {
 
 impl Record for StoredMessage {
     type Fixed = Fixed;
+
+    fn wraps(fixed: &Fixed) -> bool {
+        fixed.message.system_flags().wraps_messages()
+    }
+
+    /// As Java's client does: what a record within does not say is that of the record around it.
+    fn unwrap(&self, mut body: &[u8]) -> Option<Vec<StoredMessage>> {
+        let mut messages = Vec::new();
+        while !body.is_empty() {
+            let length = body.first_chunk().map(|length| u32::from_be_bytes(*length))?;
+            let (record, rest) = body.split_at_checked(length as usize)?;
+            let BatchMessage {
+                flag,
+                body_length,
+                properties,
+            } = BatchMessage::parse_whole(record).ok()?;
+            messages.push(StoredMessage {
+                flag,
+                body_length,
+                properties,
+                queue_offset: self.queue_offset.checked_add(messages.len() as i64)?,
+                reconsume_times: 0,
+                topic: self.topic.clone(),
+                ..*self
+            });
+            body = rest;
+        }
+        Some(messages)
+    }
 
     fn parse_head(bytes: &[u8]) -> Result<Head<Fixed>, Malformed> {
         let Some(start) = bytes.get(..UP_TO_SYS_FLAG) else {

@@ -11,6 +11,7 @@ pub(crate) const SEND_BACK: i32 = 36;
 pub(crate) const HEART_BEAT: i32 = 34;
 pub(crate) const REPLY: i32 = 325;
 pub(crate) const POP: i32 = 200_050;
+pub(crate) const POP_LITE: i32 = 200_070;
 pub(crate) const ACK: i32 = 200_051;
 pub(crate) const CHANGE_INVISIBLE: i32 = 200_053;
 pub(crate) const BATCH_ACK: i32 = 200_151;
@@ -80,6 +81,11 @@ impl Frame {
 
     pub(crate) fn one_way(mut self) -> Frame {
         self.flag = 2;
+        self
+    }
+
+    pub(crate) fn two_way(mut self) -> Frame {
+        self.flag = 0;
         self
     }
 
@@ -200,17 +206,7 @@ pub(crate) fn reply(opaque: i32, with: &str) -> Frame {
 
 /// A batch of messages with these properties; `outer` are those around them.
 pub(crate) fn send_batch(opaque: i32, topic: &str, outer: &str, messages: &[&str]) -> Frame {
-    let mut body = Vec::new();
-    for with in messages {
-        let properties = properties(with);
-        body.extend((22 + 5 + properties.len() as u32).to_be_bytes());
-        body.extend([0; 12]);
-        body.extend(5u32.to_be_bytes());
-        body.extend(b"hello");
-        body.extend((properties.len() as u16).to_be_bytes());
-        body.extend(properties.as_bytes());
-    }
-    let mut frame = send(opaque, topic, outer).body(body);
+    let mut frame = send(opaque, topic, outer).body(batch_records(messages));
     frame.code = SEND_BATCH;
     frame.fields.retain(|(name, _)| name != "m");
     frame.field("m", true)
@@ -344,6 +340,8 @@ pub(crate) struct Message {
     pub(crate) offset: i64,
     pub(crate) properties: String,
     pub(crate) reconsume_times: i32,
+    pub(crate) sys_flag: i32,
+    pub(crate) body: Vec<u8>,
 }
 
 /// A message of `topic` at `offset` of queue 0, with the given id.
@@ -355,7 +353,24 @@ pub(crate) fn message(topic: &str, offset: i64, key: &str) -> Message {
         offset,
         properties,
         reconsume_times: 0,
+        sys_flag: 0,
+        body: b"hello".to_vec(),
     }
+}
+
+/// Batch records (§4.5) of messages with these properties.
+pub(crate) fn batch_records(messages: &[&str]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for with in messages {
+        let properties = properties(with);
+        body.extend((22 + 5 + properties.len() as u32).to_be_bytes());
+        body.extend([0; 12]);
+        body.extend(5u32.to_be_bytes());
+        body.extend(b"hello");
+        body.extend((properties.len() as u16).to_be_bytes());
+        body.extend(properties.as_bytes());
+    }
+    body
 }
 
 impl Message {
@@ -409,7 +424,7 @@ impl Message {
     }
 
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let (body, properties) = (b"hello", properties(&self.properties));
+        let (body, properties) = (&self.body, properties(&self.properties));
         let total = 91 + body.len() + self.topic.len() + properties.len();
         let mut out = (total as u32).to_be_bytes().to_vec();
         out.extend(0xdaa3_20a7u32.to_be_bytes());
@@ -418,7 +433,7 @@ impl Message {
         out.extend([0; 4]);
         out.extend(self.offset.to_be_bytes());
         out.extend(self.physical_offset().to_be_bytes());
-        out.extend([0; 4]);
+        out.extend(self.sys_flag.to_be_bytes());
         for (time, host) in [
             (1_758_272_400_123i64, [10, 1, 2, 3]),
             (1_758_272_400_125, [192, 168, 0, 10]),
