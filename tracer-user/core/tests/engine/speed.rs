@@ -36,7 +36,7 @@ fn speed() {
     for (what, script) in [("send", &sends), ("delivery", &pulls)] {
         let best = (0..5).map(|_| {
             let start = Instant::now();
-            let (spans, _) = run(&script.config, &script.events, Timestamp(u64::MAX));
+            let (spans, _) = feed(&script.config, &script.events, Timestamp(u64::MAX));
             start.elapsed() / spans.len() as u32
         });
         println!("{what}: {:?} for each span", best.min().expect("a run"));
