@@ -26,14 +26,15 @@ fuzz_target!(|bytes: &[u8]| {
         }
         // nothing secret is shown, unless it stands elsewhere too
         let shown = format!("{header:?}");
-        let texts: Vec<_> = header.fields().flat_map(|(name, value)| [name, value]).collect();
+        let texts = header.fields().flat_map(|(name, value)| [name, value]);
+        let texts: Vec<_> = texts.map(|text| format!("{text:?}")).collect();
         for secret in ["AccessKey", "Signature", "SecurityToken"] {
             let value = header.field(secret).filter(|value| value.len() > 24);
             let Some(value) = value.filter(|value| value.bytes().all(|byte| byte.is_ascii_alphanumeric()))
             else {
                 continue;
             };
-            let remark = header.remark().is_some_and(|remark| remark.contains(&*value));
+            let remark = format!("{:?}", header.remark()).contains(&*value);
             let elsewhere = remark || texts.iter().filter(|text| text.contains(&*value)).count() > 1;
             assert!(elsewhere || !shown.contains(&*value), "{secret} is shown");
         }

@@ -518,3 +518,24 @@ fn a_frame_at_the_end_of_all_offsets() {
     stream.flush();
     assert_eq!(stream.counters().frames, 0);
 }
+
+/// A frame that is found by search, and behind it what looks like one until its header is read: whether the first
+/// one counts must not depend on how the bytes came.
+#[test]
+fn what_follows_a_found_frame_is_judged_alike_however_it_is_cut() {
+    let mut broken = binary_frame(15, 2, 2, &[("topic", "orders")], b"");
+    broken[35] = 0xff;
+    let bytes = [
+        b"not a frame".as_slice(),
+        &binary_frame(15, 1, 2, &[("topic", "orders")], b""),
+        &broken,
+    ]
+    .concat();
+    let mut whole = Run::new();
+    whole.push(0, &bytes).flush();
+    for at in 1..bytes.len() {
+        let mut cut = Run::new();
+        cut.push(0, &bytes[..at]).push(at, &bytes[at..]).flush();
+        assert_eq!(cut.opaques(), whole.opaques(), "cut at {at} of {}", bytes.len());
+    }
+}

@@ -241,7 +241,10 @@ impl Machine {
             }
             Examined::Frame(envelope) if envelope.head > MAX_HEADER => {
                 self.counters.malformed += 1;
-                self.damage(envelope.length, self.head.len());
+                match self.trust {
+                    Trust::Held(_) => self.contradict(),
+                    _ => self.damage(envelope.length, self.head.len()),
+                }
             }
             Examined::Frame(envelope) if envelope.head == self.head.len() => {
                 let mut header = Bytes::from(std::mem::take(&mut self.head));

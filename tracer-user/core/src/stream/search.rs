@@ -2,7 +2,8 @@
 //!
 //! Every position is tried. A candidate must look like a frame, have its whole header within the window, and the
 //! header must parse: a JSON object with code, opaque and flag, or a binary header whose lengths add up. What
-//! stands behind the candidate's frame, as far as it is there, must look like a frame too.
+//! stands behind the candidate's frame must be a frame by the same rule. As long as that is not there, the candidate
+//! is held: how the bytes were cut makes no difference.
 
 use std::collections::VecDeque;
 
@@ -188,14 +189,24 @@ fn judge(bytes: &[u8]) -> Judgement {
             Judgement::No
         };
     };
-    if Header::parse(envelope.codec, Bytes::copy_from_slice(header)).is_err() {
+    if !is_header(envelope.codec, header) {
         return Judgement::No;
     }
-    match bytes.get(envelope.length as usize..).map(examine) {
-        None | Some(Examined::More(_)) => Judgement::Yes { confirmed: false },
-        Some(Examined::NotAFrame) => Judgement::No,
-        Some(Examined::Frame(_)) => Judgement::Yes { confirmed: true },
+    let behind = bytes.get(envelope.length as usize..).unwrap_or_default();
+    match examine(behind) {
+        Examined::NotAFrame => Judgement::No,
+        Examined::Frame(next) if next.head > MAX_HEADER => Judgement::No,
+        Examined::Frame(next) => match behind.get(8..next.head) {
+            None => Judgement::Yes { confirmed: false },
+            Some(header) if is_header(next.codec, header) => Judgement::Yes { confirmed: true },
+            Some(_) => Judgement::No,
+        },
+        Examined::More(_) => Judgement::Yes { confirmed: false },
     }
+}
+
+fn is_header(codec: Codec, bytes: &[u8]) -> bool {
+    Header::parse(codec, Bytes::copy_from_slice(bytes)).is_ok()
 }
 
 impl Window {
