@@ -6,12 +6,12 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The file cannot be opened or read.
-    #[error("{name}: cannot be read: {source}")]
+    #[error("{name}: cannot be read: {cause}")]
     Read {
         /// The file.
         name: String,
-        /// Why.
-        source: io::Error,
+        /// Why. Not the error's source: the message has it.
+        cause: io::Error,
     },
     /// The file is something else.
     #[error(

@@ -67,9 +67,9 @@ impl File {
     /// # Errors
     /// [`FileError::Read`], and [`FileError::NotACapture`] where the bytes are something else, also none at all.
     pub(crate) fn new(name: &str, input: impl Read + 'static) -> Result<File, FileError> {
-        let read = |source| FileError::Read {
+        let read = |cause| FileError::Read {
             name: name.to_owned(),
-            source,
+            cause,
         };
         let mut bytes = Bytes::new(input).map_err(read)?;
         bytes.fill(24).map_err(read)?;

@@ -137,7 +137,7 @@ fn open(path: &PathBuf) -> Result<File, FileError> {
     let name = path.display().to_string();
     match std::fs::File::open(path) {
         Ok(file) => File::new(&name, file),
-        Err(source) => Err(FileError::Read { name, source }),
+        Err(cause) => Err(FileError::Read { name, cause }),
     }
 }
 

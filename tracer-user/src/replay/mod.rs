@@ -84,6 +84,9 @@ async fn replay(loaded: Loaded, options: &cli::Replay) -> anyhow::Result<()> {
         name = signals.next() => tracing::warn!(signal = name, "ended at once; what waited is lost"),
     }
     outputs.abandon();
+    if let Some(warning) = cut(files.totals().cut_bytes) {
+        tracing::warn!("{warning}");
+    }
     let totals = Totals {
         source: Source::Files(files.totals()),
         engine: pipeline.totals(),
@@ -99,6 +102,15 @@ async fn replay(loaded: Loaded, options: &cli::Replay) -> anyhow::Result<()> {
         0 => Ok(()),
         spans => bail!("{spans} spans were not exported"),
     }
+}
+
+/// What to say about bytes that a snap length cut off: with them go headers, and the spans of their messages.
+fn cut(bytes: u64) -> Option<String> {
+    (bytes > 0).then(|| {
+        format!(
+            "a snap length cut {bytes} bytes off the packets; messages whose headers are not whole have no span: capture with `-s 0`"
+        )
+    })
 }
 
 /// Spans that should have gone somewhere. A reader of the terminal's that has seen enough, as with `| head`, is none.
@@ -188,4 +200,19 @@ fn names_processes(filter: &Filter) -> bool {
     let patterns = [exe, exclude_exe, cmdline, exclude_cmdline, cgroup, exclude_cgroup];
     let containers = [container, exclude_container].iter().any(|list| !list.is_empty());
     numbers || containers || patterns.iter().any(|list| !list.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snap_length_is_told_of() {
+        assert_eq!(cut(0), None);
+        let warning = cut(7).unwrap();
+        assert!(
+            warning.contains("cut 7 bytes") && warning.contains("-s 0"),
+            "{warning}"
+        );
+    }
 }

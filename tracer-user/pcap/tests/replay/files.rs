@@ -287,4 +287,8 @@ fn something_else_is_an_error() {
         missing.to_string(),
         "/nonexistent/a.pcap: cannot be read: No such file or directory (os error 2)"
     );
+    assert!(
+        std::error::Error::source(&missing).is_none(),
+        "told twice in a chain of errors"
+    );
 }
