@@ -76,35 +76,36 @@ pub(crate) struct Hooks {
 }
 
 /// Loads and attaches the `socktrace` strategy. The links live as long as `ebpf`.
+///
+/// Everything is loaded before anything is attached: the kernel looks at a program for tens of milliseconds, and in
+/// that time a hook that is there already would see one half of each exchange.
 pub(crate) fn attach_socktrace(ebpf: &mut Ebpf, btf: &Btf) -> Result<Hooks, CaptureError> {
     let mut hooks = Hooks::default();
-    for &Hook {
-        program,
-        tracepoint,
-        required,
-    } in SOCKTRACE
-    {
-        let loaded: &mut BtfTracePoint = ebpf
-            .program_mut(program)
-            .and_then(|p| p.try_into().ok())
-            .ok_or(CaptureError::Map(program))?;
-        match loaded
-            .load(tracepoint, btf)
-            .and_then(|()| loaded.attach().map(drop))
-        {
-            Ok(()) => {
-                let verified_instructions = loaded.info().ok().and_then(|i| i.verified_instruction_count());
-                hooks.attached.push(Attached {
-                    program,
-                    tracepoint,
-                    verified_instructions,
-                });
-            }
-            Err(error) if is_absent(&error) && !required => hooks.missing.push(tracepoint),
-            Err(error) => return Err(explain(program, tracepoint, error)),
+    let mut loaded = Vec::with_capacity(SOCKTRACE.len());
+    for hook in SOCKTRACE {
+        match program(ebpf, hook)?.load(hook.tracepoint, btf) {
+            Ok(()) => loaded.push(hook),
+            Err(error) if is_absent(&error) && !hook.required => hooks.missing.push(hook.tracepoint),
+            Err(error) => return Err(explain(hook, error)),
         }
     }
+    for hook in loaded {
+        let program = program(ebpf, hook)?;
+        program.attach().map_err(|error| explain(hook, error))?;
+        let verified_instructions = program.info().ok().and_then(|i| i.verified_instruction_count());
+        hooks.attached.push(Attached {
+            program: hook.program,
+            tracepoint: hook.tracepoint,
+            verified_instructions,
+        });
+    }
     Ok(hooks)
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, hook: &Hook) -> Result<&'a mut BtfTracePoint, CaptureError> {
+    ebpf.program_mut(hook.program)
+        .and_then(|p| p.try_into().ok())
+        .ok_or(CaptureError::Map(hook.program))
 }
 
 /// The kernel has no such tracepoint.
@@ -112,7 +113,10 @@ fn is_absent(error: &ProgramError) -> bool {
     matches!(error, ProgramError::Btf(_))
 }
 
-fn explain(program: &'static str, tracepoint: &'static str, error: ProgramError) -> CaptureError {
+fn explain(hook: &Hook, error: ProgramError) -> CaptureError {
+    let &Hook {
+        program, tracepoint, ..
+    } = hook;
     if is_absent(&error) {
         let missing = format!("tracepoint `{tracepoint}`");
         return CaptureError::KernelTooOld {

@@ -199,7 +199,13 @@ async fn receivers(config: &Config) -> Vec<u32> {
 fn announce(config: &Config, capture: &Capture, recording: Option<&record::Options>, started: Instant) {
     let hooks = capture.hooks();
     for hook in &hooks.attached {
-        tracing::debug!(program = hook.program, tracepoint = hook.tracepoint, "attached");
+        let verified_instructions = hook.verified_instructions;
+        tracing::debug!(
+            program = hook.program,
+            tracepoint = hook.tracepoint,
+            verified_instructions,
+            "attached"
+        );
     }
     for tracepoint in &hooks.missing {
         tracing::info!(
