@@ -71,11 +71,15 @@ pub(crate) fn set_request_mode(server: &Server, topic: &str, group: &str, mode: 
     exchange(server.broker, SET_MESSAGE_REQUEST_MODE, &json!({}), &body).map(drop)
 }
 
-/// Sets a group's offsets of a topic back to its first messages, while its clients run.
+/// Sets a group's offsets of a topic back to its first messages, while its clients run. The broker refuses as long as it
+/// does not know a client of the group, which on a busy machine takes until a heartbeat or more.
 pub(crate) fn reset_offset(server: &Server, topic: &str, group: &str) -> Result<()> {
     let fields =
         json!({ "topic": topic, "group": group, "timestamp": "0", "isForce": "true", "queueId": "-1" });
-    exchange(server.broker, INVOKE_BROKER_TO_RESET_OFFSET, &fields, &[]).map(drop)
+    wait::until(Duration::from_secs(40), "the broker resets the offsets", || {
+        let answer = exchange(server.broker, INVOKE_BROKER_TO_RESET_OFFSET, &fields, &[]);
+        Ok(answer.map(drop).map_err(|error| error.to_string()))
+    })
 }
 
 /// Ids of the clients of a group.

@@ -44,7 +44,8 @@ fuzz_target!(|bytes: &[u8]| {
     let (spans, totals) = run(&config, &script.events, script.end);
     spans.iter().for_each(check);
     assert_eq!(totals.spans, spans.len() as u64);
-    if script.complete {
+    // what a search finds depends on what was there when it looked: see target `stream`
+    if script.complete && totals.resyncs == 0 {
         let (pieces, cut) = run(&config, &split(&script.events), script.end);
         assert_eq!(spans, pieces, "cuts matter");
         assert_eq!(

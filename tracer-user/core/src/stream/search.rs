@@ -3,7 +3,8 @@
 //! Every position is tried. A candidate must look like a frame, have its whole header within the window, and the
 //! header must parse: a JSON object with code, opaque and flag, or a binary header whose lengths add up. What
 //! stands behind the candidate's frame must be a frame by the same rule. As long as that is not there, the candidate
-//! is held: how the bytes were cut makes no difference.
+//! is held. A candidate that turns out to be none has let its bytes pass: a frame among them is not found, where it
+//! would have been if all had been there at once.
 
 use std::collections::VecDeque;
 
