@@ -223,7 +223,7 @@ impl Bench {
             address: proxy.as_ref().map_or(server.name_server, |proxy| proxy.remoting),
             agent: agent.filter(|_| pairing.has_agent()),
             library: pairing.library,
-            binary: pairing.flavour == Flavour::Binary,
+            flavour: pairing.flavour,
             artifacts: artifacts.clone(),
             dir: dir.to_owned(),
         };
@@ -322,18 +322,24 @@ struct Launch {
     /// Where the agent in them exports to.
     agent: Option<u16>,
     library: Library,
-    binary: bool,
+    flavour: Flavour,
     artifacts: Artifacts,
     dir: PathBuf,
 }
 
 impl Launch {
     fn client(&self, name: &str) -> Result<Client> {
-        let binary = ["-Drocketmq.serialize.type=ROCKETMQ".to_owned()];
-        let jvm: &[String] = if self.binary { &binary } else { &[] };
+        // Under a steady load, as a service would have it: a small heap is collected several times a second, and each time
+        // holds up the calls of one message in a hundred, which would be what the comparison with the agent measures.
+        let words: &[&str] = match self.flavour {
+            Flavour::Binary => &["-Drocketmq.serialize.type=ROCKETMQ"],
+            Flavour::Steady => &["-XX:TieredStopAtLevel=4", "-Xms1g", "-Xmx1g", "-Xmn600m"],
+            Flavour::Plain | Flavour::Agent | Flavour::Proxy => &[],
+        };
+        let jvm: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let options = client::Options {
             agent: self.agent,
-            jvm,
+            jvm: &jvm,
             ..client::Options::default()
         };
         Client::start_with(
