@@ -329,12 +329,9 @@ struct Launch {
 
 impl Launch {
     fn client(&self, name: &str) -> Result<Client> {
-        // Under a steady load, as a service would have it: a small heap is collected several times a second, and each time
-        // holds up the calls of one message in a hundred, which would be what the comparison with the agent measures.
         let words: &[&str] = match self.flavour {
             Flavour::Binary => &["-Drocketmq.serialize.type=ROCKETMQ"],
-            Flavour::Steady => &["-XX:TieredStopAtLevel=4", "-Xms1g", "-Xmx1g", "-Xmn600m"],
-            Flavour::Plain | Flavour::Agent | Flavour::Proxy => &[],
+            Flavour::Plain | Flavour::Agent | Flavour::Steady | Flavour::Proxy => &[],
         };
         let jvm: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let options = client::Options {
