@@ -137,8 +137,10 @@ fn killed(world: &World) -> Result<()> {
     };
     let before = seen(&mut scene)?;
     let first = loop {
+        // what is read now was there now; to make spans of it takes this test longer
+        let looked = restarted.elapsed();
         if seen(&mut scene)? > before {
-            break restarted.elapsed();
+            break looked;
         }
         ensure!(
             restarted.elapsed() < Duration::from_secs(10),
