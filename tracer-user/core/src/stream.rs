@@ -37,12 +37,14 @@ use self::{
 };
 use crate::{model::Timestamp, wire::Frame};
 
-/// How long a hole may wait to be filled, and a frame found by search for a contradiction.
-pub const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a hole may wait to be filled, and a frame found by search for a contradiction. A thread that lost its core between
+/// moving bytes and recording that leaves a hole until it goes on: on a machine with ten threads for each core that took
+/// longer than 200 ms.
+pub const PATIENCE: Duration = Duration::from_secs(1);
 /// Most captured bytes held behind a hole.
 pub const MAX_HELD_BYTES: usize = 256 * 1024;
-/// Most ranges held behind a hole.
-pub const MAX_HELD_RANGES: usize = 64;
+/// Most ranges held behind a hole: what a busy connection moves while a hole waits.
+pub const MAX_HELD_RANGES: usize = 512;
 /// Longest header that is read. Properties have at most 32 KiB, six times that as JSON escapes.
 pub const MAX_HEADER: usize = 256 * 1024;
 /// Longest body that is kept as it is.

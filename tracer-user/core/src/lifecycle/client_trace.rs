@@ -26,8 +26,10 @@ use crate::{
     },
 };
 
-/// Milliseconds are whole in records.
+/// Milliseconds are whole in records, rounded down.
 const RESOLUTION_NS: u64 = 1_000_000;
+/// So the middle of the millisecond is never further from the truth than this.
+const HALF_NS: u64 = RESOLUTION_NS / 2;
 /// Calls kept for one message id: as many as it was delivered at once, with a limit.
 const CALLS: usize = 64;
 
@@ -159,12 +161,12 @@ impl Calls {
             let (end, uncertainty_ns) = match (end, record.cost_ms) {
                 (Some(end), _) => (end, 0),
                 (None, Some(cost)) => {
-                    // the duration was divided by the number of messages, and each step rounded down
+                    // the duration was divided by the number of messages, and each step rounded down, as the begin was
                     let least = u64::try_from(cost).unwrap_or(0).saturating_mul(messages);
                     let most = least.saturating_add(messages).saturating_mul(RESOLUTION_NS);
                     (
-                        Timestamp(before.begin.0.saturating_add(most)),
-                        messages.saturating_mul(RESOLUTION_NS),
+                        Timestamp(before.begin.0.saturating_add(HALF_NS).saturating_add(most)),
+                        messages.saturating_add(1).saturating_mul(RESOLUTION_NS),
                     )
                 }
                 (None, None) => continue,
@@ -226,7 +228,7 @@ impl Call {
             (Some(own), Some(keys)) => **own == *keys,
             _ => true,
         };
-        let after = self.begin.unwrap_or(self.end).0.saturating_add(RESOLUTION_NS) > delivery.start.0;
+        let after = self.begin.unwrap_or(self.end).0.saturating_add(HALF_NS) > delivery.start.0;
         same_keys && after
     }
 }
@@ -297,9 +299,10 @@ impl Lifecycle {
 }
 
 impl Sink {
-    /// A wall-clock time, in the clock of the records.
+    /// The middle of a millisecond of the wall clock, in the clock of the records.
     fn at_wall_ms(&self, ms: i64) -> Option<Timestamp> {
-        let ns = i128::from(ms) * i128::from(RESOLUTION_NS) - i128::from(self.wall_offset_ns?);
+        let begin = i128::from(ms) * i128::from(RESOLUTION_NS) - i128::from(self.wall_offset_ns?);
+        let ns = begin + i128::from(HALF_NS);
         u64::try_from(ns).ok().map(Timestamp)
     }
 }
