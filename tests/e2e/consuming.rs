@@ -9,11 +9,12 @@ use testbed::{
     artifacts::CLIENT_VERSIONS,
     client::{Consumed, Library},
     spans::{STATUS_ERROR, kind},
+    totals::total,
 };
 
 use crate::{
     Case,
-    scene::{ARRIVAL, Scene, total},
+    scene::{ARRIVAL, Scene},
     world::{NEWEST, World},
 };
 

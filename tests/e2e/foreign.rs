@@ -9,11 +9,9 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use testbed::totals::total;
 
-use crate::{
-    scene::{Scene, total},
-    world::World,
-};
+use crate::{scene::Scene, world::World};
 
 /// Request and answer of other protocols, some of them close to ours: a length first, or JSON inside.
 const PROTOCOLS: [(&str, &[u8], &[u8]); 6] = [

@@ -12,11 +12,12 @@ use testbed::{
     client::{Library, Options},
     ids,
     spans::kind,
+    totals::total,
 };
 
 use crate::{
     check,
-    scene::{ARRIVAL, Scene, by_message, total},
+    scene::{ARRIVAL, Scene, by_message},
     world::{NEWEST, World},
 };
 

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use testbed::{Collector, Span, Tracer, tracer::Options};
 
 use crate::world::World;
@@ -73,21 +73,4 @@ pub(crate) fn by_message(spans: &[Span]) -> Result<HashMap<&str, &Span>> {
         );
     }
     Ok(found)
-}
-
-/// The tracer's last line: its totals.
-pub(crate) fn totals(log: &str) -> Result<&str> {
-    log.lines()
-        .rfind(|line| line.contains("totals"))
-        .context("rmqtrace logged no totals")
-}
-
-/// One number of the totals (`name=7`).
-pub(crate) fn total(log: &str, name: &str) -> Result<u64> {
-    let totals = totals(log)?;
-    let value = totals
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
-        .with_context(|| format!("no {name} in {totals}"))?;
-    Ok(value.parse()?)
 }

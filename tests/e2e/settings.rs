@@ -10,11 +10,12 @@ use testbed::{
     client::{self, Library},
     ids,
     spans::kind,
+    totals::total,
     tracer::Options,
 };
 
 use crate::{
-    scene::{ARRIVAL, Scene, total},
+    scene::{ARRIVAL, Scene},
     world::{NEWEST, World},
 };
 

@@ -13,10 +13,11 @@ use testbed::{
     Client, Mode, Send,
     artifacts::CLIENT_VERSIONS,
     client::{Library, Options},
+    totals::total,
 };
 
 use crate::{
-    scene::{Scene, total},
+    scene::Scene,
     world::{NEWEST, World},
 };
 

@@ -26,7 +26,7 @@ use self::{
     command::Line,
 };
 pub use self::{
-    account::{Consumed, Decided, Done, Recalled, Replied, Said, Sent},
+    account::{Consumed, Decided, Done, Recalled, Replied, Said, Sent, Traced},
     command::{Consume, Mode, Send},
     launch::Options,
     library::{Feature, Library},
@@ -152,6 +152,15 @@ impl Client {
         line.put("group", group);
         let ticket = self.command(line)?;
         self.wait(ticket, Duration::from_secs(60)).map(drop)
+    }
+
+    /// Has a Java client read the message traces that clients have left on the server, into its account.
+    pub fn read_traces(&self, limit: Duration) -> Result<()> {
+        let mut line = Line("traces".to_owned());
+        line.put("group", "trace-reader");
+        line.put("topic", "RMQ_SYS_TRACE_TOPIC");
+        let ticket = self.command(line)?;
+        self.wait(ticket, limit).map(drop)
     }
 
     /// Sends messages and gives those that were sent.

@@ -11,7 +11,7 @@
 //! | [`client`] | the programs under `java/`, `go/`, `python/` (C++), `node/`, `rust/` and `grpc/`, and their own account of what they did |
 //! | [`collector`], [`spans`] | an OpenTelemetry Collector that writes what it gets to a file, and that file |
 //! | [`jaeger`] | a Jaeger that can be asked for traces and the dependency graph |
-//! | [`tracer`] | `rmqtrace run` |
+//! | [`tracer`], [`totals`] | `rmqtrace run`, and the totals in its log |
 //! | [`compare`] | spans against what the clients logged |
 //! | [`admin`] | topics |
 //! | [`ids`] | the ids that a message's key must give |
@@ -28,6 +28,7 @@ pub mod process;
 pub mod proxy;
 pub mod server;
 pub mod spans;
+pub mod totals;
 pub mod tracer;
 pub mod wait;
 

@@ -16,6 +16,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 use testbed::{
     Artifacts, Client, Collector, Mode, Proxy, Server, Span, Tracer,
+    artifacts::CLIENT_VERSIONS,
     client::{self, Feature, Library},
     compare::{self, Rules, Witness},
     tracer::Options,
@@ -167,7 +168,8 @@ impl Bench {
             joined.collect::<HashMap<_, _>>()
         });
         let proxy = bench.proxy.as_ref().map(Proxy::pid);
-        let mut witnesses = bench.finish()?;
+        let is_traced = only.iter().any(|row| row.rules.success.contains(&"client_trace"));
+        let mut witnesses = bench.finish(is_traced)?;
         let (status, log) = tracer.stop()?;
         ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
         let spans = collector.finish()?;
@@ -210,7 +212,7 @@ impl Bench {
             }
         }
         ensure!(failed.is_empty(), "{} scenarios failed: {failed:?}", failed.len());
-        bench.finish().map(drop)
+        bench.finish(false).map(drop)
     }
 
     fn start(pairing: Pairing, artifacts: &Artifacts, dir: &Path, agent: Option<u16>) -> Result<Bench> {
@@ -241,8 +243,9 @@ impl Bench {
         })
     }
 
-    /// Ends the clients in order, then the servers. Gives everything that the clients said.
-    fn finish(self) -> Result<Vec<Witness>> {
+    /// Ends the clients in order, then the servers. Gives everything that the clients said, and with `is_traced` what is in
+    /// their message traces.
+    fn finish(self, is_traced: bool) -> Result<Vec<Witness>> {
         let departed = self.departed.into_inner();
         let mut witnesses = departed.unwrap_or_else(PoisonError::into_inner);
         // The end of a consumer commits its last offsets; handlers may still be at work when it begins.
@@ -251,6 +254,10 @@ impl Bench {
             let (pid, library) = (client.pid(), client.library);
             let said = client.finish()?;
             witnesses.push(Witness { pid, library, said });
+        }
+        if is_traced {
+            // Clients that trace write their last records when they end.
+            witnesses.push(self.launch.read_traces(&self.server)?);
         }
         Ok(witnesses)
     }
@@ -328,15 +335,28 @@ struct Launch {
 }
 
 impl Launch {
+    /// Everything in the trace topic, as a Java client reads it that has nothing else to do with the run.
+    fn read_traces(&self, server: &Server) -> Result<Witness> {
+        let library = Library::Java(CLIENT_VERSIONS[0]);
+        let reader = Client::start(&self.artifacts, library, server, &self.dir, "trace-reader")?;
+        reader
+            .read_traces(READING)
+            .context("the clients' message traces")?;
+        let (pid, said) = (reader.pid(), reader.finish()?);
+        Ok(Witness { pid, library, said })
+    }
+
     fn client(&self, name: &str) -> Result<Client> {
-        let words: &[&str] = match self.flavour {
-            Flavour::Binary => &["-Drocketmq.serialize.type=ROCKETMQ"],
-            Flavour::Plain | Flavour::Agent | Flavour::Steady | Flavour::Proxy => &[],
-        };
-        let jvm: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let binary = ["-Drocketmq.serialize.type=ROCKETMQ".to_owned()];
         let options = client::Options {
             agent: self.agent,
-            jvm: &jvm,
+            jvm: if self.flavour == Flavour::Binary {
+                &binary
+            } else {
+                &[]
+            },
+            // Its times are compared with the agent's, in the same process, within a millisecond.
+            real_time: self.flavour == Flavour::Steady,
             ..client::Options::default()
         };
         Client::start_with(
@@ -350,6 +370,9 @@ impl Launch {
         .with_context(|| format!("client {name} of {}", self.library.name()))
     }
 }
+
+/// How long reading the message traces of the longest run may take.
+const READING: Duration = Duration::from_secs(300);
 
 /// How long a scenario waits for something to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(100);

@@ -23,6 +23,7 @@ use testbed::{
     artifacts::{CLIENT_VERSIONS, SERVER_VERSIONS},
     client::Library,
     compare::{Agent, Story, compare, is_agent},
+    totals,
 };
 
 use crate::{
@@ -207,8 +208,6 @@ fn nothing_else(outcome: &Result<Outcome, String>) -> Result<()> {
         strays.len(),
         strays.first()
     );
-    let totals = outcome.log.lines().rfind(|line| line.contains("totals"));
-    let totals = totals.context("rmqtrace logged no totals")?;
-    println!("{totals}");
-    Ok(())
+    println!("{}", totals::totals(&outcome.log)?);
+    totals::no_loss(&outcome.log)
 }

@@ -124,7 +124,8 @@ that did other work too, so the times of calls are those of a busy machine.",
             }
             writeln!(f, "{line}")?;
         }
-        self.agents(f)
+        self.agents(f)?;
+        self.traces(f)
     }
 }
 
@@ -157,6 +158,39 @@ byte in the kernel and ends with the last byte read.\n
                 milliseconds(&figures.agent_send_end),
                 figures.agent_process_end.len(),
                 milliseconds(&figures.agent_process_end),
+            )?;
+        }
+        Ok(())
+    }
+
+    /// What the clients' own message traces and rmqtrace said about the same messages.
+    fn traces(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let compared = |line: &&Line| line.figures.traced_sends + line.figures.traced_calls > 0;
+        let lines: Vec<&Line> = self.lines.iter().filter(compared).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\n## Against RocketMQ's own message trace\n
+Records that clients with message tracing on left in the trace topic, read back with the client library's decoder. A send span
+lies inside its recorded call, a process span ends when the record says, to the millisecond, or says that it does not know
+better. Clients drop records when they have too many.\n
+| Clients | Scenario | sends | recorded sends that agree | handled | recorded calls that agree | of which are the span's evidence |
+|---|---|---|---|---|---|---|"
+        )?;
+        for line in lines {
+            let figures = &line.figures;
+            writeln!(
+                f,
+                "| {} | {} | {} | {} | {} | {} | {} |",
+                line.pairing,
+                line.scenario,
+                figures.sent,
+                figures.traced_sends,
+                figures.handled,
+                figures.traced_calls,
+                figures.traced_as_evidence,
             )?;
         }
         Ok(())

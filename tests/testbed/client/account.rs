@@ -20,6 +20,7 @@ enum Event {
     Decided(Decided),
     Recalled(Recalled),
     Replied(Replied),
+    Traced(Traced),
     Done(Done),
     CommandFailed { cmd: u64, error: String },
 }
@@ -151,6 +152,34 @@ pub struct Replied {
     pub end_ns: u64,
 }
 
+/// A record of a client's own message trace, read from the trace topic. Times are wall-clock milliseconds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Traced {
+    /// `Pub`, `SubBefore`, `SubAfter`, `EndTransaction` or `Recall`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Producer's or consumer's group.
+    #[serde(default, deserialize_with = "or_empty")]
+    pub group: String,
+    /// What the two records of a handler's call have in common.
+    #[serde(default, deserialize_with = "or_empty")]
+    pub request: String,
+    /// When the record was begun: for a send and a `SubBefore` before the call, for a `SubAfter` after it.
+    pub time_ms: u64,
+    /// How long the call took; for a call with several messages, divided by their number.
+    pub cost_ms: u64,
+    /// Whether it succeeded, in words.
+    pub success: String,
+    /// The message.
+    pub msg_id: String,
+    /// Topic; only sends have it.
+    #[serde(default, deserialize_with = "or_empty")]
+    pub topic: String,
+    /// How many times it had been delivered before; only `SubBefore` has it.
+    pub retry_times: i64,
+}
+
 fn or_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
@@ -185,6 +214,8 @@ pub struct Said {
     pub recalled: Vec<Recalled>,
     /// Replies that were sent.
     pub replied: Vec<Replied>,
+    /// Records of clients' own message traces, where it was asked to read them.
+    pub traced: Vec<Traced>,
 }
 
 /// Everything that a client has said.
@@ -224,6 +255,7 @@ pub(super) fn read(shared: &Shared, output: ChildStdout) {
             Ok(Event::Decided(decided)) => account.said.decided.push(decided),
             Ok(Event::Recalled(recalled)) => account.said.recalled.push(recalled),
             Ok(Event::Replied(replied)) => account.said.replied.push(replied),
+            Ok(Event::Traced(traced)) => account.said.traced.push(traced),
             Ok(Event::Done(done)) => account.done.push(done),
             Ok(Event::CommandFailed { cmd, error }) => account.errors.push((cmd, error)),
             // Other output of the client library.

@@ -68,6 +68,12 @@ pub struct Figures {
     pub agent_send_end: Vec<u64>,
     /// Between the ends of the agent's process span and ours, where the evidence is exact.
     pub agent_process_end: Vec<u64>,
+    /// Records of sends in the clients' own message traces that agree with our spans.
+    pub traced_sends: usize,
+    /// The same of calls of handlers.
+    pub traced_calls: usize,
+    /// Of those, calls whose record is also what our span's end is from.
+    pub traced_as_evidence: usize,
     /// Intervals that hold the end of the handler.
     pub intervals: usize,
     /// Width of the intervals.

@@ -19,6 +19,7 @@ mod processes;
 mod sends;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::collections::{HashMap, HashSet};
 
@@ -246,8 +247,10 @@ pub fn compare(story: &Story<'_>, spans: &[Span]) -> Verdict {
     let ours = spans
         .iter()
         .filter(|span| of_topics(span.topic()) && !is_agent(span));
-    let mut unclaimed = Unclaimed::new(ours.collect());
+    let ours: Vec<&Span> = ours.collect();
     let mut verdict = Verdict::default();
+    traces::compare(story, &of_topics, &ours, &mut verdict);
+    let mut unclaimed = Unclaimed::new(ours);
     // A message's key names it everywhere; what a consumer shows as its id does not always (§3.4).
     let mut sent: HashMap<&str, &Sent> = HashMap::new();
     for witness in story.witnesses {

@@ -137,7 +137,8 @@ fn identity(span: &Span) -> Identity {
     )
 }
 
-fn evidence(span: &Span) -> &str {
+/// How a span knows its end.
+pub(super) fn evidence(span: &Span) -> &str {
     span.text("rmqtrace.process.evidence")
 }
 
@@ -170,13 +171,22 @@ fn one(story: &Story<'_>, handling: &Handling<'_>, span: &Span) -> Check {
         same!("model", model, story.rules.model);
     }
     sends::by(witness, span)?;
-    if span.start_ns > consumed.start_ns + CLOCK_TOLERANCE_NS {
+    if span.start_ns > consumed.start_ns + tolerance(span) {
         return Err(format!(
             "delivered {} ns after the handler began",
             span.start_ns - consumed.start_ns
         ));
     }
     Ok(())
+}
+
+/// How far a time of the span may lie on the wrong side of the handler's: of a client's own record, with whole milliseconds,
+/// a span has the middle; frames are read before the handler and written after it.
+fn tolerance(span: &Span) -> u64 {
+    match evidence(span) {
+        "client_trace" => 500_000 + CLOCK_TOLERANCE_NS,
+        _ => CLOCK_TOLERANCE_NS,
+    }
 }
 
 /// What the span says about the end.
@@ -216,13 +226,7 @@ fn ends(story: &Story<'_>, handling: &Handling<'_>, span: &Span, verdict: &mut V
         let end = span.end_ns.abs_diff(theirs.end_ns);
         verdict.figures.agent_process_end.push(end);
     }
-    // A client's own record has milliseconds only; a frame is written after the handler.
-    let early = if evidence == "client_trace" {
-        1_000_000
-    } else {
-        CLOCK_TOLERANCE_NS
-    };
-    if span.end_ns + early < consumed.end_ns {
+    if span.end_ns + tolerance(span) < consumed.end_ns {
         return Err(format!(
             "ends {} ns before the handler",
             consumed.end_ns - span.end_ns
@@ -231,20 +235,23 @@ fn ends(story: &Story<'_>, handling: &Handling<'_>, span: &Span, verdict: &mut V
     Ok(())
 }
 
-/// The handler's end lies in the interval that the span states.
-fn interval(consumed: &Consumed, span: &Span, verdict: &mut Verdict) -> Check {
-    same!("status", span.status, 0);
-    let uncertainty = span
-        .attributes
-        .get("rmqtrace.process.end_uncertainty_ms")
-        .and_then(Value::as_f64);
-    let uncertainty = uncertainty.ok_or("no end_uncertainty_ms")?;
+/// How much earlier than the span's the true end may lie, as the span says.
+pub(super) fn uncertainty_ns(span: &Span) -> Option<u64> {
+    let uncertainty = span.attributes.get("rmqtrace.process.end_uncertainty_ms");
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "milliseconds of a test"
     )]
-    let width = (uncertainty.max(0.0) * 1e6) as u64;
+    uncertainty
+        .and_then(Value::as_f64)
+        .map(|ms| (ms.max(0.0) * 1e6) as u64)
+}
+
+/// The handler's end lies in the interval that the span states.
+fn interval(consumed: &Consumed, span: &Span, verdict: &mut Verdict) -> Check {
+    same!("status", span.status, 0);
+    let width = uncertainty_ns(span).ok_or("no end_uncertainty_ms")?;
     let earliest = span.end_ns.saturating_sub(width);
     if consumed.end_ns + CLOCK_TOLERANCE_NS < earliest || consumed.end_ns > span.end_ns + CLOCK_TOLERANCE_NS {
         return Err(format!(

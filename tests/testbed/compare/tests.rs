@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{Context, Rules, Story, Verdict, Witness, compare};
 use crate::{
     Span,
-    client::{Consumed, Library, Said, Sent},
+    client::{Consumed, Library, Said, Sent, Traced},
     ids,
     spans::{Link, kind},
 };
@@ -83,9 +83,14 @@ fn process_span() -> Span {
 }
 
 fn verdict(rules: Rules, spans: &[Span]) -> Verdict {
+    verdict_with(rules, spans, Vec::new())
+}
+
+fn verdict_with(rules: Rules, spans: &[Span], traced: Vec<Traced>) -> Verdict {
     let said = Said {
         sent: vec![sent()],
         consumed: vec![consumed()],
+        traced,
         ..Said::default()
     };
     let witness = Witness {
@@ -251,4 +256,47 @@ fn deliveries_that_no_handler_saw_must_not_know_an_end() {
     set(&mut elsewhere, "rmqtrace.process.evidence", json!("none"));
     assert_eq!(verdict_of(&elsewhere).problems, Vec::<String>::new());
     assert_eq!(verdict_of(&elsewhere).figures.unhandled, 1);
+}
+
+fn traced(kind: &str, time_ms: u64, cost_ms: u64) -> Traced {
+    serde_json::from_value(json!({
+        "type": kind, "group": "g", "request": "r", "timeMs": time_ms, "costMs": cost_ms, "success": "true", "msgId": KEY,
+        "topic": if kind == "Pub" { "t" } else { "null" }, "retryTimes": 0,
+    }))
+    .expect("an event")
+}
+
+#[test]
+fn records_of_clients_own_traces_agree_or_not() {
+    let spans = [send_span(), process_span()];
+    let verdict_of = |records: Vec<Traced>| verdict_with(Rules::usual(), &spans, records);
+    let right = verdict_of(vec![traced("Pub", 1, 7), traced("SubAfter", 30, 10)]);
+    assert_eq!(right.problems, Vec::<String>::new());
+    assert_eq!((right.figures.traced_sends, right.figures.traced_calls), (1, 1));
+    // the send span is from 2 to 8 ms, the end of the process span between 15 and 40
+    assert_eq!(verdict_of(vec![traced("Pub", 3, 7)]).problems.len(), 1);
+    assert_eq!(verdict_of(vec![traced("Pub", 1, 3)]).problems.len(), 1);
+    assert_eq!(verdict_of(vec![traced("SubAfter", 13, 3)]).problems.len(), 1);
+    assert_eq!(verdict_of(vec![traced("SubAfter", 41, 3)]).problems.len(), 1);
+}
+
+#[test]
+fn an_end_that_is_from_a_record_agrees_with_it_to_the_millisecond() {
+    let rules = Rules {
+        success: &["client_trace"],
+        ..Rules::usual()
+    };
+    let mut process = process_span();
+    set(&mut process, "rmqtrace.process.evidence", json!("client_trace"));
+    process.attributes.remove("rmqtrace.process.end_uncertainty_ms");
+    process.end_ns = 30_500_000;
+    let spans = [send_span(), process];
+    let verdict_of = |records: Vec<Traced>| verdict_with(rules, &spans, records);
+    let right = verdict_of(vec![traced("SubAfter", 30, 10)]);
+    assert_eq!(right.problems, Vec::<String>::new());
+    assert_eq!(right.figures.traced_as_evidence, 1);
+    assert_eq!(verdict_of(vec![traced("SubAfter", 29, 10)]).problems.len(), 1);
+    assert_eq!(verdict_of(vec![traced("SubAfter", 32, 10)]).problems.len(), 1);
+    // a client that traces leaves records
+    assert_eq!(verdict_of(Vec::new()).problems.len(), 1);
 }

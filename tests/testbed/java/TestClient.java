@@ -23,6 +23,7 @@ import java.util.concurrent.ConcurrentHashMap;
  * pause    cmd=3 group=G
  * resume   cmd=4 group=G
  * stop     cmd=5 group=G
+ * traces   cmd=6 group=G ns=HOST:PORT topic=T
  * </pre>
  *
  * A transaction's messages carry what becomes of them in {@code prop.local} and {@code prop.check} (commit, rollback; else
@@ -85,6 +86,10 @@ public final class TestClient {
                 done(command);
                 break;
             }
+            case "traces":
+                Traces.read(command);
+                done(command);
+                break;
             default:
                 throw new IllegalArgumentException("unknown command " + command.verb());
         }
