@@ -99,6 +99,13 @@ impl Pairing {
         !matches!(self.library, Library::Java(_) | Library::Go) || self.flavour == Flavour::Proxy
     }
 
+    /// Whether the server knows the client's lite pulls: those of Java's 5.x client have a code of their own (361, §2.3),
+    /// which a 4.9 broker answers with REQUEST_CODE_NOT_SUPPORTED.
+    pub(crate) fn has_lite_pull(self) -> bool {
+        let own_code = matches!(self.library, Library::Java(version) if version.starts_with('5'));
+        !own_code || self.server.starts_with('5')
+    }
+
     /// Client and server of the 5.x line.
     pub(crate) fn is_5(self) -> bool {
         matches!(self.library, Library::Java(version) if version.starts_with('5'))

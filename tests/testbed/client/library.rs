@@ -73,14 +73,17 @@ impl Library {
     /// sends it all the same, and says one message.
     pub fn can(self, feature: Feature) -> bool {
         use Feature::{Compress, DelayLevel, PushConcurrent, PushOrderly, Retry, Send};
-        use Mode::{Async, Batch, OneWay, Ordered, Recall, Sync, Transaction};
+        use Mode::{Async, Batch, OneWay, Ordered, Recall, Request, Sync, Transaction};
 
         let everybody = matches!(feature, Send(Sync) | PushConcurrent | Retry);
         let more = match self {
             Library::Java(version) => feature != Send(Recall) || !version.starts_with('4'),
             Library::Go => matches!(
                 feature,
-                Send(Async | OneWay | Batch | Ordered | Transaction) | DelayLevel | Compress | PushOrderly
+                Send(Async | OneWay | Batch | Ordered | Transaction | Request)
+                    | DelayLevel
+                    | Compress
+                    | PushOrderly
             ),
             Library::Cpp | Library::Rust => {
                 matches!(

@@ -6,7 +6,9 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"sync"
 
+	"github.com/apache/rocketmq-client-go/v2"
 	"github.com/apache/rocketmq-client-go/v2/rlog"
 )
 
@@ -20,7 +22,7 @@ func main() {
 	}
 	log := newLog(os.Stdout)
 	log.write(event{"event": "started", "pid": os.Getpid()})
-	c := client{log: log, producers: map[string]*producing{}, consumers: map[string]*consuming{}}
+	c := client{log: log, producers: map[string]*producing{}, consumers: map[string]consuming{}}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		cmd, err := parse(lines.Text())
@@ -37,9 +39,11 @@ func main() {
 
 // client is everything that the commands so far have started.
 type client struct {
-	log       *log
+	log *log
+	// Only for changes of producers, and where a handler looks for one.
+	mutex     sync.Mutex
 	producers map[string]*producing
-	consumers map[string]*consuming
+	consumers map[string]consuming
 }
 
 func (c *client) run(cmd command) error {
@@ -50,7 +54,9 @@ func (c *client) run(cmd command) error {
 		if err != nil {
 			return err
 		}
+		c.mutex.Lock()
 		c.producers[group] = p
+		c.mutex.Unlock()
 	case "send":
 		p, ok := c.producers[group]
 		if !ok {
@@ -60,11 +66,17 @@ func (c *client) run(cmd command) error {
 		go p.send(cmd)
 		return nil
 	case "consumer":
-		s, err := startConsumer(c.log, cmd)
+		s, err := startConsumer(c.log, cmd, c.replies)
 		if err != nil {
 			return err
 		}
 		c.consumers[group] = s
+	case "pause", "resume":
+		s, ok := c.consumers[group].(pausing)
+		if !ok {
+			return fmt.Errorf("no consumer of group %s that can be paused", group)
+		}
+		s.pause(cmd.verb == "pause")
 	case "stop":
 		if s, ok := c.consumers[group]; ok {
 			s.stop()
@@ -72,13 +84,26 @@ func (c *client) run(cmd command) error {
 		}
 		if p, ok := c.producers[group]; ok {
 			p.stop()
+			c.mutex.Lock()
 			delete(c.producers, group)
+			c.mutex.Unlock()
 		}
 	default:
 		return fmt.Errorf("unknown command %q", cmd.verb)
 	}
 	c.log.write(event{"event": "done", "cmd": cmd.number("cmd", 0)})
 	return nil
+}
+
+// replies is called by the handlers' goroutines.
+func (c *client) replies(group string) (rocketmq.Producer, bool) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	p, ok := c.producers[group]
+	if !ok || p.producer == nil {
+		return nil, false
+	}
+	return p.producer, true
 }
 
 func (c *client) stop() {

@@ -35,6 +35,9 @@ func startProducer(log *log, cmd command) (*producing, error) {
 		producer.WithCompressMsgBodyOverHowmuch(cmd.number("compress", math.MaxInt32)),
 		producer.WithCredentials(credentials(cmd)),
 	}
+	if cmd.flag("trace") {
+		options = append(options, producer.WithTrace(traceConfig(cmd)))
+	}
 	if cmd.flag("transactions") {
 		p, err := rocketmq.NewTransactionProducer(transactions{log}, options...)
 		if err != nil {
@@ -115,6 +118,8 @@ func (w *work) run() {
 			w.async(w.message(i), slots)
 		case "oneway":
 			w.oneway(w.message(i))
+		case "request":
+			w.request(w.message(i))
 		case "batch":
 			w.batch(i, min(step, w.count-i))
 		}
@@ -142,6 +147,10 @@ func (w *work) message(i int) *primitive.Message {
 	w.cmd.each("prop.", message.WithProperty)
 	if level := w.cmd.number("level", 0); level > 0 {
 		message.WithDelayTimeLevel(level)
+	}
+	if delay := w.cmd.number("timer", 0); delay > 0 {
+		at := time.Now().Add(time.Duration(delay) * time.Millisecond)
+		message.WithProperty("TIMER_DELIVER_MS", fmt.Sprint(at.UnixMilli()))
 	}
 	if shards := w.cmd.number("shards", 0); shards > 0 {
 		message.WithShardingKey(fmt.Sprintf("shard-%d", i%shards))
@@ -198,6 +207,20 @@ func (w *work) oneway(message *primitive.Message) {
 	w.log("sent", message, start, time.Now(), event{})
 }
 
+// request waits for the reply. Where none came, the request was sent all the same.
+func (w *work) request(message *primitive.Message) {
+	ctx, cancel := w.deadline()
+	defer cancel()
+	start := time.Now()
+	reply, err := w.p.producer.Request(ctx, w.timeout(), message)
+	end := time.Now()
+	more := event{}
+	if err == nil && reply != nil {
+		more["replyId"] = reply.GetProperty(primitive.PropertyUniqueClientMessageIdKeyIndex)
+	}
+	w.log("sent", message, start, end, more)
+}
+
 // batch sends several messages in one frame. This client gives them no UNIQ_KEY: their ids are those that the broker
 // made, one for each, in the answer.
 func (w *work) batch(from, size int) {
@@ -228,7 +251,11 @@ func (w *work) batch(from, size int) {
 }
 
 func (w *work) deadline() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), time.Duration(w.cmd.number("timeout", 3000))*time.Millisecond)
+	return context.WithTimeout(context.Background(), w.timeout())
+}
+
+func (w *work) timeout() time.Duration {
+	return time.Duration(w.cmd.number("timeout", 3000)) * time.Millisecond
 }
 
 func (w *work) outcome(message *primitive.Message, result *primitive.SendResult, err error, start, end time.Time) {

@@ -2,7 +2,7 @@
 
 use testbed::{
     Mode,
-    client::Library,
+    client::{Feature::Send, Library},
     compare::{Context, Rules},
 };
 
@@ -98,7 +98,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "a carried context in batches",
-        on: |pairing| carries(pairing) && pairing.is_java(),
+        on: |pairing| carries(pairing) && pairing.can(Send(Mode::Batch)),
         rules: RULES,
         drive: P(Plain::new(Mode::Batch)
             .send(&[(

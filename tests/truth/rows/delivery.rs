@@ -18,25 +18,25 @@ const INTERRUPTED: Rules = Rules {
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "consuming from the last message",
-        on: |pairing| pairing.is_java(),
+        on: |pairing| !pairing.is_other(),
         rules: RULES,
         drive: Own(|stage| late(stage, &[("from", "last")])),
     },
     Row {
         name: "consuming from a point in time",
-        on: |pairing| pairing.is_java(),
+        on: |pairing| !pairing.is_other(),
         rules: RULES,
         drive: Own(|stage| late(stage, &[("from", "ago:1000")])),
     },
     Row {
         name: "offsets set back while consuming",
-        on: |pairing| pairing.is_java(),
+        on: |pairing| !pairing.is_other(),
         rules: INTERRUPTED,
         drive: Own(reset),
     },
     Row {
         name: "direct consumption",
-        on: |pairing| pairing.is_java(),
+        on: |pairing| !pairing.is_other(),
         rules: Rules {
             success: &["offset_commit", "direct"],
             ..RULES
@@ -45,7 +45,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "a queue that goes to another process",
-        on: |pairing| pairing.is_java(),
+        on: |pairing| !pairing.is_other(),
         rules: INTERRUPTED,
         drive: Own(rebalance),
     },

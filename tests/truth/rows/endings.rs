@@ -45,7 +45,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "a paused consumer",
-        on: |pairing| pairing.is_java(),
+        on: |pairing| !pairing.is_other(),
         rules: RULES,
         drive: Own(paused),
     },

@@ -26,12 +26,19 @@ const POPPED: Rules = Rules {
     ..RULES
 };
 
-const fn lite(name: &'static str, consumer: Arguments) -> Row {
+const fn pulled(name: &'static str, consumer: Arguments) -> Row {
     Row {
         name,
         on: |pairing| pairing.is_java(),
         rules: PULLED,
         drive: P(Plain::new(Mode::Sync).consumer(consumer)),
+    }
+}
+
+const fn lite(name: &'static str, consumer: Arguments) -> Row {
+    Row {
+        on: |pairing| pairing.is_java() && pairing.has_lite_pull(),
+        ..pulled(name, consumer)
     }
 }
 
@@ -64,11 +71,15 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "push, a handler for several messages at once",
-        on: |pairing| pairing.is_java(),
+        on: |pairing| !pairing.is_other(),
         rules: RULES,
         drive: P(Plain::new(Mode::Async).consumer(&[("batch", "8")]).count(60, 60)),
     },
-    lite("lite pull, subscribed, automatic commits", &[("kind", "lite")]),
+    Row {
+        // Go's pull consumer is what Java calls a lite one.
+        on: |pairing| !pairing.is_other() && pairing.has_lite_pull(),
+        ..lite("lite pull, subscribed, automatic commits", &[("kind", "lite")])
+    },
     lite(
         "lite pull, subscribed, commits by hand",
         &[("kind", "lite"), ("manual", "1")],
@@ -81,8 +92,8 @@ pub(crate) const ROWS: &[Row] = &[
         "lite pull, assigned, commits by hand",
         &[("kind", "lite"), ("assign", "1"), ("manual", "1")],
     ),
-    lite("assigned pull", &[("kind", "pull")]),
-    lite("scheduled pull", &[("kind", "schedule")]),
+    pulled("assigned pull", &[("kind", "pull")]),
+    pulled("scheduled pull", &[("kind", "schedule")]),
     Row {
         name: "pop",
         on: |pairing| pairing.is_5(),
@@ -150,7 +161,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "an SQL filter",
-        on: |pairing| pairing.is_java(),
+        on: |pairing| !pairing.is_other(),
         rules: RULES,
         drive: P(Plain::new(Mode::Sync)
             .consumer(&[("sql", "number >= 15 AND TAGS = 'TagA'")])

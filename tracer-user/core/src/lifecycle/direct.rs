@@ -73,16 +73,27 @@ impl Lifecycle {
     }
 }
 
-/// `consumeResult` of the answer's body.
+/// `consumeResult` of the answer's body: a name, or the number of its place among [`RESULTS`], as Go's client writes it.
 fn outcome(body: &Body) -> Outcome {
     let Body::Raw(body) = body else { return None };
     let value: serde_json::Value = serde_json::from_slice(body).ok()?;
-    Some(match value.get("consumeResult")?.as_str()? {
+    let result = value.get("consumeResult")?;
+    let name = match result.as_u64() {
+        Some(place) => *RESULTS.get(usize::try_from(place).ok()?)?,
+        None => *RESULTS.iter().find(|name| result == **name)?,
+    };
+    Some(match name {
         "CR_SUCCESS" | "CR_COMMIT" => Ok(()),
-        "CR_LATER" => Err("CR_LATER"),
-        "CR_ROLLBACK" => Err("CR_ROLLBACK"),
-        "CR_THROW_EXCEPTION" => Err("CR_THROW_EXCEPTION"),
-        "CR_RETURN_NULL" => Err("CR_RETURN_NULL"),
-        _ => return None,
+        error => Err(error),
     })
 }
+
+/// What a client can answer, in the order of their numbers.
+const RESULTS: [&str; 6] = [
+    "CR_SUCCESS",
+    "CR_LATER",
+    "CR_ROLLBACK",
+    "CR_COMMIT",
+    "CR_THROW_EXCEPTION",
+    "CR_RETURN_NULL",
+];

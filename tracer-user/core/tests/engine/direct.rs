@@ -65,6 +65,25 @@ fn results() {
     assert_eq!((totals.ended_by_answer, totals.ended_by_nothing), (6, 1));
 }
 
+/// Go's client writes the result as the number of its place in the same list.
+#[test]
+fn results_as_numbers() {
+    let mut s = Script::new();
+    let c = s.connect();
+    for (opaque, result) in (1..).zip([0, 3, 1, 2, 4, 5, 6, -1]) {
+        let ms = opaque as u64 * 10;
+        let message = message("orders", opaque.into(), &format!("id-{opaque}"));
+        s.at(ms).read(c, consume(opaque, &message));
+        let body = format!(
+            r#"{{"order":false,"autoCommit":true,"consumeResult":{result},"remark":"","spentTimeMills":5}}"#
+        );
+        s.at(ms + 5).write(c, response(0, opaque).body(body));
+    }
+    assert_snapshot!(brief(&s.spans()));
+    let totals = s.totals();
+    assert_eq!((totals.ended_by_answer, totals.ended_by_nothing), (6, 2));
+}
+
 #[test]
 fn a_client_that_refuses_or_does_not_answer() {
     let mut s = Script::new();
