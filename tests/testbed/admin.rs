@@ -22,17 +22,22 @@ const CONSUME_MESSAGE_DIRECTLY: u32 = 309;
 const SET_MESSAGE_REQUEST_MODE: u32 = 401;
 const SUCCESS: i64 = 0;
 
-/// Creates a topic and waits until the name server has its route.
-pub(crate) fn create_topic(server: &Server, topic: &str, queues: u32) -> Result<()> {
+/// Creates a topic, with attributes as `+name=value,…` (5.x), and waits until the name server has its route.
+pub(crate) fn create_topic(server: &Server, topic: &str, queues: u32, attributes: &str) -> Result<()> {
     let fields = json!({
         "topic": topic, "defaultTopic": "TBW102", "readQueueNums": queues.to_string(),
         "writeQueueNums": queues.to_string(), "perm": "6", "topicFilterType": "SINGLE_TAG", "topicSysFlag": "0",
-        "order": "false",
+        "order": "false", "attributes": attributes,
     });
     let answer = call(server.broker, UPDATE_AND_CREATE_TOPIC, &fields)?;
     if answer["code"].as_i64() != Some(SUCCESS) {
         bail!("the broker refused: {answer}");
     }
+    wait_for_route(server, topic)
+}
+
+/// Waits until the name server tells clients about a topic.
+pub(crate) fn wait_for_route(server: &Server, topic: &str) -> Result<()> {
     wait::until(Duration::from_secs(30), "the name server has the route", || {
         let answer = call(
             server.name_server,

@@ -41,6 +41,7 @@ pub struct Server {
     /// Declared before the name server, so that it is stopped first.
     broker_process: Child,
     _name_server_process: Child,
+    java: Java,
 }
 
 impl Server {
@@ -97,14 +98,43 @@ impl Server {
             broker,
             broker_process,
             _name_server_process: name_server_process,
+            java,
         })
     }
 
     /// Creates topics with `queues` queues each and waits until the name server tells clients about them.
     pub fn create_topics(&self, topics: &[&str], queues: u32) -> Result<()> {
         topics.iter().try_for_each(|topic| {
-            admin::create_topic(self, topic, queues).with_context(|| format!("topic {topic}"))
+            admin::create_topic(self, topic, queues, "").with_context(|| format!("topic {topic}"))
         })
+    }
+
+    /// Creates a topic whose batches the broker stores as one message each (inner batches, 5.x).
+    pub fn create_batch_topic(&self, topic: &str) -> Result<()> {
+        admin::create_topic(self, topic, 4, "+queue.type=BatchCQ").with_context(|| format!("topic {topic}"))
+    }
+
+    /// Creates a static topic, whose logical queues are mapped to those of brokers (5.x).
+    pub fn create_static_topic(&self, topic: &str, queues: u32) -> Result<()> {
+        let (name_server, queues) = (self.name_server.to_string(), queues.to_string());
+        let arguments = [
+            "updateStaticTopic",
+            "-n",
+            &name_server,
+            "-c",
+            CLUSTER,
+            "-t",
+            topic,
+            "-qn",
+            &queues,
+        ];
+        let main = "org.apache.rocketmq.tools.command.MQAdminStartup";
+        let mut tool = self
+            .java
+            .start("mqadmin", "32m", "128m", main, &arguments.map(OsStr::new))?;
+        tool.wait(READY)?;
+        let log = tool.log()?;
+        admin::wait_for_route(self, topic).with_context(|| format!("static topic {topic}:\n{log}"))
     }
 
     /// Has the clients of a group pop a topic (`POP`), or pull queues that the broker assigns (`PULL`).
@@ -188,7 +218,8 @@ impl Drop for Frozen<'_> {
     }
 }
 
-/// Starts RocketMQ's server programs with the options of the virtual machine that they need.
+/// Starts RocketMQ's server programs and its tool with the options of the virtual machine that they need.
+#[derive(Debug)]
 pub(crate) struct Java {
     pub(crate) jars: PathBuf,
     /// Their home directory, and where they write.

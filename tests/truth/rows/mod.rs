@@ -6,6 +6,7 @@ mod endings;
 mod modes;
 mod sends;
 pub(crate) mod steady;
+mod topics;
 mod transactions;
 
 use crate::row::Row;
@@ -14,6 +15,7 @@ use crate::row::Row;
 pub(crate) fn all() -> impl Iterator<Item = &'static Row> {
     [
         sends::ROWS,
+        topics::ROWS,
         transactions::ROWS,
         contexts::ROWS,
         modes::ROWS,
