@@ -100,7 +100,8 @@ topics must belong to something that a client logged.
 
 In all: {} messages sent, {} handled; {} send, {} process and {} other spans; {} false spans; {} of {} scenarios right.
 
-Columns: *others* are commits, rollbacks, checks and replies. *Unhandled* are deliveries that came to no handler (a killed
+Columns: *others* are commits, rollbacks, checks and replies. An orderly consumer that suspends its queue handles the same
+delivery again: one span for several calls. *Unhandled* are deliveries that came to no handler (a killed
 client, a queue that went elsewhere); their spans say that they know no end. *Before* and *after the span* is the time of
 the client's call that lies outside the span. *Exact end* is the distance between the end of the handler and that of its span
 where the evidence is exact, *interval* the width of the stated interval where it is not; in every one of those the true end lies

@@ -9,8 +9,9 @@
 //! | UPDATE_CONSUMER_OFFSET that passes messages | `commit` |
 //!
 //! It is a child of the process span that it settles. One that settles several at once stands in a trace of its own and
-//! links them. Within receive spans, whose trace is not the message's, it links the message's creation context. A commit that a pull carries along has no span of its own, and neither has a frame about messages whose
-//! delivery was not seen, or that are settled already.
+//! links them. Within receive spans, whose trace is not the message's, it links the message's creation context. A commit
+//! that a pull carries along has no span of its own, and neither has a frame about messages whose delivery was not seen, or
+//! that are settled already.
 
 use std::{borrow::Cow, sync::Arc};
 
