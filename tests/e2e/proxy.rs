@@ -32,6 +32,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
         &[
             ("remoting clients", remoting),
             ("gRPC clients have no spans", grpc),
+            ("lite topics", lite),
             ("TLS clients have no spans", tls),
         ],
     )
@@ -152,15 +153,7 @@ fn grpc(world: &World) -> Result<()> {
     let group = world.fresh("grpc-group");
     server.create_group(&group)?;
     let scene = Scene::start(world, "grpc", &[])?;
-    let name = world.fresh("grpc");
-    let client = Client::start_with(
-        &world.artifacts,
-        Library::Grpc,
-        proxy.grpc,
-        world.dir()?,
-        &name,
-        Options::default(),
-    )?;
+    let client = grpc_client(world, &proxy)?;
     client.consumer(Consume::new(&group, &[&topic]))?;
     client.producer("grpc")?;
     let sent = client.send(Send::new("grpc", &topic, Mode::Sync, MESSAGES))?;
@@ -188,6 +181,75 @@ fn grpc(world: &World) -> Result<()> {
         sends.len()
     );
     Ok(())
+}
+
+/// Lite topics are for gRPC clients: between proxy and broker their messages go by POP_LITE_MESSAGE.
+fn lite(world: &World) -> Result<()> {
+    let server = world.server(NEWEST)?;
+    let proxy = Proxy::start(&world.artifacts, server, world.dir()?)?;
+    let (topic, group) = (world.fresh("lite"), world.fresh("lite-group"));
+    server.create_lite_topic(&topic, &group)?;
+    let scene = Scene::start(world, "lite", &[])?;
+    let client = grpc_client(world, &proxy)?;
+    client.consumer(Consume::new(&group, &[&topic]).with("lite", "orders"))?;
+    client.producer("lite")?;
+    let sent = client.send(Send::new("lite", &topic, Mode::Sync, MESSAGES).with("lite", "orders"))?;
+    ensure!(
+        sent.len() == MESSAGES,
+        "{} sent: {:?}",
+        sent.len(),
+        client.all_failed()
+    );
+    let consumed = client.wait_consumed(&group, MESSAGES, ARRIVAL)?;
+    client.finish()?;
+    let (spans, _) = scene.finish(world)?;
+    let of = |operation: &str| -> Vec<Span> {
+        let mine = |span: &&Span| span.topic() == topic && span.operation() == operation;
+        spans.iter().filter(mine).cloned().collect()
+    };
+    let (sends, processes) = (of("send"), of("process"));
+    let (sends, processes) = (by_message(&sends)?, by_message(&processes)?);
+    ensure!(
+        sends.len() == MESSAGES && processes.len() == MESSAGES,
+        "{} sends and {} deliveries",
+        sends.len(),
+        processes.len()
+    );
+    for handled in &consumed {
+        let id = handled.msg_id.as_str();
+        let (send, process) = (sends.get(id), processes.get(id));
+        let (send, process) = send
+            .zip(process)
+            .with_context(|| format!("no spans of {handled:?}"))?;
+        ensure!(
+            [send, process].map(|span| span.text("messaging.rocketmq.message.type")) == ["lite"; 2],
+            "{send:#?} {process:#?}"
+        );
+        ensure!(
+            process.parent_span_id == send.span_id && process.trace_id == ids::trace_id(id),
+            "{send:#?} {process:#?}"
+        );
+        ensure!(
+            process.text("messaging.consumer.group.name") == group
+                && process.text("rmqtrace.process.evidence") == "ack"
+                && process.end_ns >= handled.end_ns,
+            "{handled:?}: {process:#?}"
+        );
+    }
+    Ok(())
+}
+
+/// A client of the proxy's gRPC port.
+fn grpc_client(world: &World, proxy: &Proxy) -> Result<Client> {
+    let name = world.fresh("grpc");
+    Client::start_with(
+        &world.artifacts,
+        Library::Grpc,
+        proxy.grpc,
+        world.dir()?,
+        &name,
+        Options::default(),
+    )
 }
 
 /// A Java client encrypts inside its virtual machine: the sockets carry TLS records.

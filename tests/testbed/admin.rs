@@ -53,11 +53,12 @@ pub(crate) fn wait_for_route(server: &Server, topic: &str) -> Result<()> {
 }
 
 /// Creates a consumer group, whose first retry comes after a second like those of groups that come into being by themselves.
-pub(crate) fn create_group(server: &Server, group: &str) -> Result<()> {
+/// Attributes are `{"+name": value}` (5.x).
+pub(crate) fn create_group(server: &Server, group: &str, attributes: &Value) -> Result<()> {
     let config = json!({
         "groupName": group, "consumeEnable": true, "consumeFromMinEnable": true, "consumeBroadcastEnable": true,
         "retryQueueNums": 1, "retryMaxTimes": 16, "brokerId": 0, "whichBrokerWhenConsumeSlowly": 1,
-        "notifyConsumerIdsChangedEnable": true,
+        "notifyConsumerIdsChangedEnable": true, "attributes": attributes,
     });
     let body = serde_json::to_vec(&config)?;
     exchange(

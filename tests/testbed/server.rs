@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use serde_json::json;
 
 use crate::{
     admin,
@@ -163,7 +164,15 @@ impl Server {
 
     /// Creates a consumer group. Remoting consumers make their own; those behind a proxy's gRPC port need it before they start.
     pub fn create_group(&self, group: &str) -> Result<()> {
-        admin::create_group(self, group).with_context(|| format!("group {group}"))
+        admin::create_group(self, group, &json!({})).with_context(|| format!("group {group}"))
+    }
+
+    /// Creates a topic for lite topics, and a group whose consumers may subscribe to those (5.5).
+    pub fn create_lite_topic(&self, topic: &str, group: &str) -> Result<()> {
+        admin::create_topic(self, topic, 4, "+message.type=LITE")
+            .with_context(|| format!("topic {topic}"))?;
+        let attributes = json!({ "+lite.bind.topic": topic });
+        admin::create_group(self, group, &attributes).with_context(|| format!("group {group}"))
     }
 
     /// Process id of the broker.
@@ -289,6 +298,8 @@ mappedFileSizeConsumeQueue=300000
 maxIndexNum=5000
 maxHashSlotNum=1000
 mappedFileSizeTimerLog=1048576
+enableLmq=true
+enableMultiDispatch=true
 diskMaxUsedSpaceRatio=98
 maxMessageSize={MAX_BODY}
 enablePropertyFilter=true

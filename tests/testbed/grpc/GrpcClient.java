@@ -1,4 +1,5 @@
 import java.io.BufferedReader;
+import java.io.Closeable;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
@@ -10,9 +11,11 @@ import org.apache.rocketmq.client.apis.ClientServiceProvider;
 import org.apache.rocketmq.client.apis.consumer.ConsumeResult;
 import org.apache.rocketmq.client.apis.consumer.FilterExpression;
 import org.apache.rocketmq.client.apis.consumer.FilterExpressionType;
+import org.apache.rocketmq.client.apis.consumer.LitePushConsumer;
 import org.apache.rocketmq.client.apis.consumer.MessageListener;
 import org.apache.rocketmq.client.apis.consumer.PushConsumer;
 import org.apache.rocketmq.client.apis.message.Message;
+import org.apache.rocketmq.client.apis.message.MessageBuilder;
 import org.apache.rocketmq.client.apis.message.MessageView;
 import org.apache.rocketmq.client.apis.producer.Producer;
 import org.apache.rocketmq.client.apis.producer.SendReceipt;
@@ -20,13 +23,14 @@ import org.apache.rocketmq.client.apis.producer.SendReceipt;
 /**
  * The gRPC client under the control of a test, with the commands and lines of {@code ../java/TestClient.java}. {@code ns} is
  * a proxy's gRPC port. It sends synchronously and consumes with a listener, no more: it is here to show that nothing of it is
- * taken for remoting frames. {@code tls=1} of producers and consumers encrypts the connection.
+ * taken for remoting frames. {@code tls=1} of producers and consumers encrypts the connection; {@code lite=NAME} of sends and
+ * consumers goes to a lite topic below {@code topic}.
  */
 public final class GrpcClient {
     private static final ClientServiceProvider PROVIDER = ClientServiceProvider.loadService();
 
     private final Map<String, Producer> producers = new HashMap<>();
-    private final Map<String, PushConsumer> consumers = new HashMap<>();
+    private final Map<String, Closeable> consumers = new HashMap<>();
 
     public static void main(String[] args) throws Exception {
         GrpcClient client = new GrpcClient();
@@ -40,7 +44,7 @@ public final class GrpcClient {
                 Log.event("command_failed").put("cmd", command.number("cmd", 0)).put("error", e.toString()).write();
             }
         }
-        for (PushConsumer consumer : client.consumers.values()) {
+        for (Closeable consumer : client.consumers.values()) {
             consumer.close();
         }
         for (Producer producer : client.producers.values()) {
@@ -63,6 +67,15 @@ public final class GrpcClient {
                 return;
             }
             case "consumer": {
+                String lite = command.text("lite", null);
+                if (lite != null) {
+                    LitePushConsumer consumer = PROVIDER.newLitePushConsumerBuilder()
+                        .setClientConfiguration(configuration(command)).setConsumerGroup(group)
+                        .bindTopic(command.text("topic")).setMessageListener(listener(command)).build();
+                    consumers.put(group, consumer);
+                    consumer.subscribeLite(lite);
+                    break;
+                }
                 Map<String, FilterExpression> subscriptions = new HashMap<>();
                 for (String topic : command.text("topic").split(",")) {
                     subscriptions.put(topic, new FilterExpression(command.text("tag", "*"), FilterExpressionType.TAG));
@@ -73,7 +86,7 @@ public final class GrpcClient {
                 break;
             }
             case "stop": {
-                PushConsumer consumer = consumers.remove(group);
+                Closeable consumer = consumers.remove(group);
                 if (consumer != null) {
                     consumer.close();
                 }
@@ -100,8 +113,10 @@ public final class GrpcClient {
         long started = System.nanoTime();
         for (int i = 0; i < count; i++) {
             String key = command.text("key", "k") + "-" + i;
-            Message message = PROVIDER.newMessageBuilder().setTopic(command.text("topic")).setKeys(key)
-                .setTag(command.text("tag", "TagA")).setBody(new byte[command.number("size", 100)]).build();
+            MessageBuilder builder = PROVIDER.newMessageBuilder().setTopic(command.text("topic")).setKeys(key)
+                .setTag(command.text("tag", "TagA")).setBody(new byte[command.number("size", 100)]);
+            String lite = command.text("lite", null);
+            Message message = (lite == null ? builder : builder.setLiteTopic(lite)).build();
             Log log = Log.event("sent");
             long start = Log.now();
             try {
