@@ -1,6 +1,7 @@
 //! The administrative requests that tests need, spoken directly: a JVM for them would take seconds.
 //!
-//! A frame is `length:u32, header length:u32 (top byte 0: JSON), header, body`; the length does not count itself.
+//! A frame is `length:u32, header length:u32 (top byte 0: JSON), header, body`; the length does not count itself. A broker
+//! passes the answer of a client on as that client wrote it, also with a binary header (top byte 1), of which the code is read.
 
 use std::{
     io::{Read, Write},
@@ -21,6 +22,8 @@ const INVOKE_BROKER_TO_RESET_OFFSET: u32 = 222;
 const CONSUME_MESSAGE_DIRECTLY: u32 = 309;
 const SET_MESSAGE_REQUEST_MODE: u32 = 401;
 const SUCCESS: i64 = 0;
+/// Top byte of the header's length where the header is binary (§1.3).
+const BINARY: u8 = 1;
 
 /// Creates a topic, with attributes as `+name=value,…` (5.x), and waits until the name server has its route.
 pub(crate) fn create_topic(server: &Server, topic: &str, queues: u32, attributes: &str) -> Result<()> {
@@ -151,13 +154,16 @@ fn call_with_body(address: SocketAddr, code: u32, fields: &Value, body: &[u8]) -
     stream
         .read_exact(&mut lengths)
         .with_context(|| format!("reading the answer of {address}"))?;
-    let [total @ .., _, a, b, c] = lengths;
+    let [total @ .., form, a, b, c] = lengths;
     let header_length = usize::try_from(u32::from_be_bytes([0, a, b, c]))?;
     let length = usize::try_from(u32::from_be_bytes(total))?;
     let mut header = vec![0; header_length];
     stream.read_exact(&mut header)?;
     let mut body = vec![0; length.saturating_sub(4 + header_length)];
     stream.read_exact(&mut body)?;
-    let header = serde_json::from_slice(&header).context("the answer's header is not JSON")?;
+    let header = match (form, header.as_slice()) {
+        (BINARY, [high, low, ..]) => json!({ "code": i16::from_be_bytes([*high, *low]) }),
+        _ => serde_json::from_slice(&header).context("the answer's header is not JSON")?,
+    };
     Ok((header, body))
 }

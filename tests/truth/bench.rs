@@ -106,6 +106,12 @@ impl Pairing {
         !own_code || self.server.starts_with('5')
     }
 
+    /// Whether a consumer can pop: both of the 5.x line, and headers in JSON. In the binary form the code of a pop loses its
+    /// high bits, and a broker takes it for an unknown one (§1.3).
+    pub(crate) fn can_pop(self) -> bool {
+        self.is_5() && self.flavour != Flavour::Binary
+    }
+
     /// Client and server of the 5.x line.
     pub(crate) fn is_5(self) -> bool {
         matches!(self.library, Library::Java(version) if version.starts_with('5'))
@@ -211,7 +217,11 @@ impl Bench {
                 let driven = stage.run();
                 stage.stop()?;
                 driven?;
-                look(watched, row, &stage.topics(), &bench.witnesses())
+                let mut witnesses = bench.witnesses();
+                if row.rules.success.contains(&"client_trace") {
+                    witnesses.push(bench.launch.read_traces(&bench.server)?);
+                }
+                look(watched, row, &stage.topics(), &witnesses)
             };
             if let Err(error) = alone() {
                 eprintln!("{}: {error:#}", row.name);

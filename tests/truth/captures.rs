@@ -20,13 +20,14 @@ use flate2::{Compression, write::GzEncoder};
 use libtest_mimic::Trial;
 use testbed::{
     Artifacts, Span, Tracer,
-    artifacts::require,
+    artifacts::{CLIENT_VERSIONS, require},
+    client::Library,
     compare::{self, Story, Witness},
     spans::SpanFile,
 };
 
 use crate::{
-    bench::{Bench, Pairing},
+    bench::{Bench, Flavour, Pairing},
     row::Row,
 };
 
@@ -150,6 +151,44 @@ const SAID_ALREADY: &[&str] = &[
     "messaging.operation.name",
     "messaging.destination.name",
 ];
+
+/// Scenarios in which the frames of Go's client and of Java's 4.9 line differ from those of Java's newest.
+const CLIENTS: &[&str] = &[
+    "the clients' own message traces",
+    "one-way sends",
+    "messages delayed by a level",
+    "push, orderly, with a suspended queue",
+    "broadcasting to two processes",
+    "offsets set back while consuming",
+];
+
+/// Those in which they do, and binary headers do too.
+const HEADERS: &[&str] = &[
+    "sync sends",
+    "batch sends",
+    "requests and replies",
+    "transactions that a check commits",
+    "lite pull, subscribed, automatic commits",
+    "a retry",
+    "direct consumption",
+];
+
+/// Whether a scenario of a pairing has a capture: every one with the newest of Java's client and server, of others those whose
+/// frames differ.
+pub(crate) fn is_kept(pairing: Pairing, row: &Row) -> bool {
+    let [newest, old] = CLIENT_VERSIONS.map(Library::Java);
+    let of_client = CLIENTS.contains(&row.name);
+    let of_headers = HEADERS.contains(&row.name);
+    match (pairing.library, pairing.flavour) {
+        (library, Flavour::Plain) if library == newest => pairing.is_5(),
+        (library, Flavour::Plain) if library == old => {
+            pairing.server.starts_with('4') && (of_client || of_headers)
+        }
+        (Library::Go, Flavour::Plain) => pairing.server.starts_with('5') && (of_client || of_headers),
+        (_, Flavour::Binary) => of_headers,
+        _ => false,
+    }
+}
 
 /// Makes the captures of a pairing anew. Each must give what its clients logged.
 pub(crate) fn record(pairing: Pairing, rows: &[&'static Row]) -> Result<()> {

@@ -57,9 +57,11 @@ fn main() -> ExitCode {
 
 /// Makes the captures anew, of the scenarios that were asked for.
 fn record(arguments: &Arguments) -> ExitCode {
-    for pairing in pairings().into_iter().filter(|pairing| !pairing.has_agent()) {
+    for pairing in pairings() {
         let filter = arguments.filter.as_deref().unwrap_or_default();
-        let rows = rows::all().filter(|row| (row.on)(pairing) && scenario(pairing, row).contains(filter));
+        let rows = rows::all()
+            .filter(|row| (row.on)(pairing) && captures::is_kept(pairing, row))
+            .filter(|row| scenario(pairing, row).contains(filter));
         let rows: Vec<_> = rows.collect();
         if rows.is_empty() {
             continue;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Context, Rules, Story, Verdict, Witness, compare};
+use super::{Context, Rules, Story, Verdict, Witness, compare, traces::call_of};
 use crate::{
     Span,
     client::{Consumed, Library, Said, Sent, Traced},
@@ -270,14 +270,21 @@ fn traced(kind: &str, time_ms: u64, cost_ms: u64) -> Traced {
 fn records_of_clients_own_traces_agree_or_not() {
     let spans = [send_span(), process_span()];
     let verdict_of = |records: Vec<Traced>| verdict_with(Rules::usual(), &spans, records);
-    let right = verdict_of(vec![traced("Pub", 1, 7), traced("SubAfter", 30, 10)]);
+    let right = verdict_of(vec![traced("Pub", 8, 7), traced("SubAfter", 30, 10)]);
     assert_eq!(right.problems, Vec::<String>::new());
     assert_eq!((right.figures.traced_sends, right.figures.traced_calls), (1, 1));
     // the send span is from 2 to 8 ms, the end of the process span between 15 and 40
-    assert_eq!(verdict_of(vec![traced("Pub", 3, 7)]).problems.len(), 1);
-    assert_eq!(verdict_of(vec![traced("Pub", 1, 3)]).problems.len(), 1);
+    assert_eq!(verdict_of(vec![traced("Pub", 6, 7)]).problems.len(), 1);
+    assert_eq!(verdict_of(vec![traced("Pub", 8, 3)]).problems.len(), 1);
     assert_eq!(verdict_of(vec![traced("SubAfter", 13, 3)]).problems.len(), 1);
     assert_eq!(verdict_of(vec![traced("SubAfter", 41, 3)]).problems.len(), 1);
+}
+
+#[test]
+fn a_send_record_has_the_begin_or_the_end_of_the_call() {
+    let record = traced("Pub", 10, 3);
+    assert_eq!(call_of(&record, false), 10_000_000..15_000_000);
+    assert_eq!(call_of(&record, true), 6_000_000..11_000_000);
 }
 
 #[test]

@@ -2,10 +2,13 @@
 //! with the client library's own decoder.
 //!
 //! Records have whole milliseconds, rounded down. A `Pub` is begun before the request is written and ended after the answer
-//! was read; a `SubBefore` is begun before the handler and a `SubAfter` after it. A client drops records when it has too many,
-//! so a message without one proves nothing.
+//! was read, and has the time of its begin (Java) or of its end (Go); a `SubBefore` is begun before the handler and a
+//! `SubAfter` after it. A client drops records when it has too many, so a message without one proves nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use super::{
     CLOCK_TOLERANCE_NS, Story, Verdict,
@@ -14,7 +17,7 @@ use super::{
 };
 use crate::{
     Span,
-    client::{Consumed, Traced},
+    client::{Consumed, Library, Traced},
 };
 
 const MILLISECOND: u64 = 1_000_000;
@@ -48,12 +51,22 @@ pub(super) fn compare(
         .map(|consumed| (consumed.group.as_str(), consumed.msg_id.as_str()))
         .collect();
     let mut found = 0;
+    let is_go = story
+        .witnesses
+        .iter()
+        .any(|witness| witness.library == Library::Go);
     for record in said().flat_map(|said| &said.traced) {
         let call = (record.group.as_str(), record.msg_id.as_str());
         let result = match record.kind.as_str() {
             "Pub" if of_topics(&record.topic) => {
                 let spans = sends.get(record.msg_id.as_str());
-                send(record, spans.map_or(&[], Vec::as_slice), &mut verdict.figures)
+                let call = call_of(record, is_go);
+                send(
+                    record,
+                    call,
+                    spans.map_or(&[], Vec::as_slice),
+                    &mut verdict.figures,
+                )
             }
             "SubAfter" if calls.contains(&call) => {
                 let spans = processes.get(&call);
@@ -72,15 +85,23 @@ pub(super) fn compare(
     }
 }
 
+/// The time within which a `Pub`'s call must lie: Java's client writes when the call began, Go's when it ended.
+pub(super) fn call_of(record: &Traced, is_go: bool) -> Range<u64> {
+    let (time, cost) = (record.time_ms * MILLISECOND, (record.cost_ms + 1) * MILLISECOND);
+    if is_go {
+        time.saturating_sub(cost)..time + MILLISECOND
+    } else {
+        time..time + cost + MILLISECOND
+    }
+}
+
 /// The call encloses the span.
-fn send(record: &Traced, spans: &[&Span], figures: &mut Figures) -> Result<(), String> {
+fn send(record: &Traced, call: Range<u64>, spans: &[&Span], figures: &mut Figures) -> Result<(), String> {
     if record.success != "true" {
         return Ok(());
     }
-    let begin = record.time_ms * MILLISECOND;
-    let end = begin + (record.cost_ms + 2) * MILLISECOND;
     let inside = |span: &&&Span| {
-        span.start_ns + CLOCK_TOLERANCE_NS >= begin && span.end_ns <= end + CLOCK_TOLERANCE_NS
+        span.start_ns + CLOCK_TOLERANCE_NS >= call.start && span.end_ns <= call.end + CLOCK_TOLERANCE_NS
     };
     match spans.iter().find(inside) {
         Some(_) => figures.traced_sends += 1,

@@ -96,7 +96,7 @@ pub(crate) const ROWS: &[Row] = &[
     pulled("scheduled pull", &[("kind", "schedule")]),
     Row {
         name: "pop",
-        on: |pairing| pairing.is_5(),
+        on: |pairing| pairing.can_pop(),
         rules: POPPED,
         drive: Own(|stage| {
             by_broker(
@@ -109,7 +109,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "pop, with failures",
-        on: |pairing| pairing.is_5(),
+        on: |pairing| pairing.can_pop(),
         rules: POPPED,
         drive: Own(|stage| {
             let consumer: Arguments = &[
