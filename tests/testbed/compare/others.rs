@@ -121,7 +121,12 @@ fn reply(story: &Story<'_>, replied: &Replied, span: &Span) -> Check {
     let own = story.agent.and_then(|agent| agent.published(&replied.msg_id));
     let place = story.place(own.map_or(&replied.request_id, |_| &replied.msg_id));
     same!("name", &span.name, &format!("reply {}", replied.topic));
-    same!("kind", span.kind, kind::PRODUCER);
+    let kind = if own.is_some() {
+        kind::CLIENT
+    } else {
+        kind::PRODUCER
+    };
+    same!("kind", span.kind, kind);
     same!("trace id", &span.trace_id, &place.trace);
     same!("parent", &span.parent_span_id, &place.creation);
     same!("failed", span.status == STATUS_ERROR, replied.error.is_some());

@@ -237,6 +237,14 @@ fn batch(
         None::<&serde_json::Value>
     );
     by(witness, span)?;
+    let publish = story
+        .agent
+        .zip(sent.first())
+        .and_then(|(agent, sent)| agent.batched(&sent.msg_id));
+    if let Some(publish) = publish {
+        same!("trace of the batch", &span.trace_id, &publish.trace_id);
+        same!("parent of the batch", &span.parent_span_id, &publish.span_id);
+    }
     for (sent, place) in sent.iter().zip(&places) {
         if !span.links_to(&place.trace, &place.creation) {
             return Err(format!("no link to {sent:?} in {span:?}"));

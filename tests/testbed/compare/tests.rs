@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Context, Rules, Story, Verdict, Witness, compare, traces::call_of};
+use super::{Agent, Context, Rules, Story, Verdict, Witness, compare, traces::call_of};
 use crate::{
     Span,
     client::{Consumed, Library, Said, Sent, Traced},
@@ -306,4 +306,29 @@ fn an_end_that_is_from_a_record_agrees_with_it_to_the_millisecond() {
     assert_eq!(verdict_of(vec![traced("SubAfter", 32, 10)]).problems.len(), 1);
     // a client that traces leaves records
     assert_eq!(verdict_of(Vec::new()).problems.len(), 1);
+}
+
+/// A span of the agent's; of the batch's two messages one is `KEY`.
+fn agents(operation: &str, id: &str, parent: &str, msg_id: &str) -> Span {
+    let attributes = json!({ "messaging.operation": operation, "messaging.message.id": msg_id });
+    let mut span = span(operation, kind::PRODUCER, [1, 2], attributes);
+    span.resource = Arc::new([("telemetry.sdk.name".to_owned(), json!("opentelemetry"))].into());
+    (span.trace_id, span.span_id) = ("4bf92f3577b34da6a3ce929d0e0e4736".to_owned(), id.to_owned());
+    parent.clone_into(&mut span.parent_span_id);
+    span
+}
+
+#[test]
+fn messages_of_a_batch_carry_the_agents_context_where_the_agent_finds_it_again() {
+    let batch = agents("publish", "00f067aa0ba902b7", "", &format!("{KEY},other"));
+    let alone = [batch.clone(), agents("process", "00f067aa0ba902b8", "", KEY)];
+    let agent = Agent::new(&alone);
+    assert!(agent.batched(KEY).is_some() && agent.published(KEY).is_none());
+    let below = [
+        batch,
+        agents("process", "00f067aa0ba902b8", "00f067aa0ba902b7", KEY),
+    ];
+    let agent = Agent::new(&below);
+    assert!(agent.published(KEY).is_some() && agent.published("other").is_none());
+    assert_eq!(agent.publishes(), 1);
 }

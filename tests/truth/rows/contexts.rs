@@ -7,7 +7,7 @@ use testbed::{
 };
 
 use crate::{
-    bench::{Flavour, Pairing},
+    bench::Pairing,
     row::{Drive::Plain as P, Plain, Row},
 };
 
@@ -19,9 +19,10 @@ const RULES: Rules = Rules {
     ..Rules::usual()
 };
 
-/// Whether the program can put properties of any name into messages, and no agent puts one there itself.
+/// Whether the program can put properties of any name into messages. Where an agent puts `traceparent` there, over what the
+/// application put, that context is the message's.
 fn carries(pairing: Pairing) -> bool {
-    matches!(pairing.library, Library::Java(_) | Library::Go) && pairing.flavour != Flavour::Agent
+    matches!(pairing.library, Library::Java(_) | Library::Go)
 }
 
 const fn carried(name: &'static str, send: crate::row::Arguments) -> Row {
