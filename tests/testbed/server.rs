@@ -304,6 +304,7 @@ diskMaxUsedSpaceRatio=98
 maxMessageSize={MAX_BODY}
 enablePropertyFilter=true
 recallMessageEnable=true
+traceTopicEnable=true
 transactionTimeOut=2000
 transactionCheckInterval=3000
 messageDelayLevel=1s 1s 1s 1s 2s 3s 4s 5s 6s 7s 8s 9s 10s 20s 30s 1m 2m 3m

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/apache/rocketmq-client-go/v2"
+	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/apache/rocketmq-client-go/v2/rlog"
 )
 
@@ -20,6 +21,8 @@ func main() {
 			os.Exit(1)
 		}
 	}
+	// After an asynchronous send that timed out this library tells the callback and then reads the answer that is not there.
+	primitive.PanicHandler = func(reason any) { fmt.Fprintln(os.Stderr, "panic:", reason) }
 	log := newLog(os.Stdout)
 	log.write(event{"event": "started", "pid": os.Getpid()})
 	c := client{log: log, producers: map[string]*producing{}, consumers: map[string]consuming{}}
