@@ -25,6 +25,14 @@ pub(super) fn compare(
                 batches.entry((sent.cmd, batch)).or_default().push(sent);
                 continue;
             }
+            if let Some((index, span)) = refused_unseen(story, sent, unclaimed) {
+                unclaimed.claim(index);
+                verdict.figures.failed_spans += 1;
+                if let Err(problem) = refused(story, sent, span) {
+                    verdict.problems.push(format!("{problem}: {sent:?} and {span:?}"));
+                }
+                continue;
+            }
             let spans = unclaimed.find(&sent.msg_id, |span| {
                 span.operation() == "send" && span.status != STATUS_ERROR && !is_forwarded(story, span)
             });
@@ -266,6 +274,26 @@ fn batch(
         same!("span id", &create.span_id, &place.send);
     }
     Ok(())
+}
+
+/// The span of a one-way send that the broker refused. Go's client asks for an answer to such a send and does not look at it,
+/// so the application is told nothing; but then nobody gets the message.
+fn refused_unseen<'a>(
+    story: &Story<'_>,
+    sent: &Sent,
+    unclaimed: &Unclaimed<'a>,
+) -> Option<(usize, &'a Span)> {
+    let mut consumed = (story.witnesses.iter()).flat_map(|witness| &witness.said.consumed);
+    if sent.mode != "oneway" || consumed.any(|c| c.topic == sent.topic && c.key == sent.key) {
+        return None;
+    }
+    let spans = unclaimed.find(&sent.msg_id, |span| {
+        span.operation() == "send" && span.status == STATUS_ERROR && !is_forwarded(story, span)
+    });
+    match spans.as_slice() {
+        [span] => Some(*span),
+        _ => None,
+    }
 }
 
 /// A `send` span that the broker or the network refused.

@@ -9,7 +9,7 @@ use crate::{
     Span,
     client::{Consumed, Library, Said, Sent, Traced},
     ids,
-    spans::{Link, kind},
+    spans::{Link, STATUS_ERROR, kind},
 };
 
 const KEY: &str = "7F0000010A1B18B4AAC2012345670000";
@@ -331,4 +331,38 @@ fn messages_of_a_batch_carry_the_agents_context_where_the_agent_finds_it_again()
     let agent = Agent::new(&below);
     assert!(agent.published(KEY).is_some() && agent.published("other").is_none());
     assert_eq!(agent.publishes(), 1);
+}
+
+#[test]
+fn a_one_way_send_that_was_refused_is_nobodys_message() {
+    let mut refused = send_span();
+    refused.status = STATUS_ERROR;
+    refused.span_id = "00f067aa0ba902b7".to_owned();
+    set(&mut refused, "error.type", json!("SYSTEM_BUSY"));
+    let story = |mode: &str, consumed: Vec<Consumed>, spans: &[Span]| {
+        let mut sent = sent();
+        mode.clone_into(&mut sent.mode);
+        let said = Said {
+            sent: vec![sent],
+            consumed,
+            ..Said::default()
+        };
+        let witness = Witness {
+            pid: PID,
+            library: Library::Go,
+            said,
+        };
+        let story = Story {
+            topics: &["t".to_owned()],
+            witnesses: &[witness],
+            rules: Rules::usual(),
+            agent: None,
+            proxy: None,
+        };
+        compare(&story, spans).problems.len()
+    };
+    assert_eq!(story("oneway", Vec::new(), &[refused.clone()]), 0);
+    // the span is not the message's, and one is missing
+    assert_eq!(story("sync", Vec::new(), &[refused.clone()]), 2);
+    assert_eq!(story("oneway", vec![consumed()], &[refused, process_span()]), 2);
 }

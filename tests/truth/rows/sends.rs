@@ -140,7 +140,7 @@ fn one_way(stage: &Stage<'_>) -> anyhow::Result<()> {
     stage.send(Mode::OneWay, 20, &[])?;
     let producer = stage.shared_producer()?;
     let mut further = (0..4)
-        .map(|n| testbed::Send::new(&producer, &stage.topic, Mode::OneWay, 5).key(&format!("further-{n}")));
+        .map(|n| testbed::Send::new(&producer, &stage.topic, Mode::OneWay, 20).key(&format!("further-{n}")));
     loop {
         let handled = stage.process(0)?.wait_consumed(&stage.group, 20, PATIENCE / 5);
         match (handled, further.next()) {
