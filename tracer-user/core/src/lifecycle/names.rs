@@ -97,6 +97,12 @@ pub(crate) fn is_internal(topic: &str) -> bool {
     NAMES.contains(&topic) || topic.starts_with("RMQ_SYS_") || topic.starts_with("rmq_sys_")
 }
 
+/// Whether administrators' tools look at messages under this group's name: mqadmin, the dashboard, the consumer monitor. What
+/// they pull is shown to somebody, and consumed by nobody.
+pub(crate) fn is_tool(group: &str) -> bool {
+    ["TOOLS_CONSUMER", "__MONITOR_CONSUMER"].contains(&Name::parse(group).bare)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,7 +8,7 @@ use super::{
     delivery::{Delivery, Source},
     group::{Broker, GroupKey, QueueKey},
     message::Known,
-    names::{Name, is_internal, own_namespace},
+    names::{Name, is_internal, is_tool, own_namespace},
     queue::{Carrier, Commit},
     receive::Receive,
     settle::Settle,
@@ -45,7 +45,7 @@ impl Lifecycle {
             self.sink.totals.malformed += 1;
             return None;
         };
-        if is_internal(Name::parse(&queue.topic).bare) {
+        if is_internal(Name::parse(&queue.topic).bare) || is_tool(&group.1) {
             return None;
         }
         if self.groups.known(&group).and_then(|group| group.broadcasting) != Some(true) {

@@ -127,6 +127,23 @@ fn internal_topics_make_no_span() {
 }
 
 #[test]
+fn tools_that_look_at_messages_consume_none() {
+    for (group, spans) in [
+        ("TOOLS_CONSUMER", 0),
+        ("__MONITOR_CONSUMER", 0),
+        ("MQ_INST_1%TOOLS_CONSUMER", 0),
+        ("TOOLS_CONSUMERS", 1),
+    ] {
+        let mut s = Script::new();
+        let c = s.connect();
+        s.at(1).write(c, pull(1, group, "orders", 0, 1, None));
+        s.at(10).read(c, found(1, 2, &[message("orders", 1, K1)]));
+        s.at(20).write(c, pull(2, group, "orders", 0, 2, Some(2)));
+        assert_eq!(s.spans().len(), spans, "{group}");
+    }
+}
+
+#[test]
 fn empty_answers_make_no_span() {
     let mut s = Script::new();
     let c = s.connect();
