@@ -138,7 +138,12 @@ impl Story<'_> {
             origin: "propagated",
             send: send.clone(),
         };
-        if let Some(publish) = self.agent.and_then(|agent| agent.published(msg_id)) {
+        // Around a batch the agent puts its context, into each message of it the application puts its own, which is nearer;
+        // a broker that appends the one to the other makes both known to the consumer (§3.4).
+        let has_own = self.rules.context != Context::Derived;
+        let nearest = |agent: &&Agent<'_>| !(has_own && agent.batched(msg_id).is_some());
+        let agent = self.agent.filter(nearest);
+        if let Some(publish) = agent.and_then(|agent| agent.published(msg_id)) {
             return carried(&publish.trace_id, &publish.span_id);
         }
         match self.rules.context {
