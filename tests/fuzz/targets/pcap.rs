@@ -4,7 +4,7 @@
 use std::io::Cursor;
 
 use libfuzzer_sys::fuzz_target;
-use tracer_core::{Config, Engine};
+use tracer_core::{Config, Engine, Output};
 use tracer_pcap::{Event, Input, Replay};
 
 fuzz_target!(|input: &[u8]| {
@@ -15,8 +15,8 @@ fuzz_target!(|input: &[u8]| {
     let mut engine = Engine::new(Config::default());
     let mut spans = 0_u64;
     let mut drain = |engine: &mut Engine| {
-        while engine.poll_output().is_some() {
-            spans += 1;
+        while let Some(output) = engine.poll_output() {
+            spans += u64::from(matches!(output, Output::Span(_)));
         }
     };
     let mut errors = 0;

@@ -168,7 +168,8 @@ impl Connection {
             if missing > 0 {
                 half.lost = Some(close.time);
                 lifecycle.sink.totals.gaps += 1;
-                lifecycle.sink.totals.gap_bytes += missing;
+                let totals = &mut lifecycle.sink.totals;
+                totals.gap_bytes = totals.gap_bytes.saturating_add(missing);
             }
         }
         self.end_waiting(Unanswered::Closed, close.time, lifecycle);
@@ -203,7 +204,8 @@ impl Connection {
         let (new, old) = (half.stream.counters(), half.counted);
         half.counted = new;
         let totals = &mut lifecycle.sink.totals;
-        totals.gap_bytes += new.lost - old.lost;
+        // offsets are what a record says: two that lie may add up to more than there is
+        totals.gap_bytes = totals.gap_bytes.saturating_add(new.lost - old.lost);
         totals.gaps += new.gaps - old.gaps;
         totals.resyncs += new.resyncs - old.resyncs;
         totals.malformed += new.malformed - old.malformed;

@@ -94,16 +94,16 @@ impl Machine {
         self.end = piece.end();
         match piece.kind {
             Kind::Bytes(bytes) => {
-                self.counters.bytes += bytes.len() as u64;
+                self.counters.bytes = self.counters.bytes.saturating_add(bytes.len() as u64);
                 self.bytes(piece.offset, bytes, piece.times);
             }
             Kind::Elided(length) => {
-                self.counters.bytes += length;
-                self.counters.elided += length;
+                self.counters.bytes = self.counters.bytes.saturating_add(length);
+                self.counters.elided = self.counters.elided.saturating_add(length);
                 self.hole(piece.offset, length, piece.times, false);
             }
             Kind::Lost(length) => {
-                self.counters.lost += length;
+                self.counters.lost = self.counters.lost.saturating_add(length);
                 self.counters.gaps += 1;
                 self.gap(piece.offset, piece.end(), Cause::Lost);
                 self.hole(piece.offset, length, piece.times, true);
@@ -398,7 +398,7 @@ impl Machine {
 
     /// No frame was found in `from..to`.
     fn searched(&mut self, from: u64, to: u64) {
-        self.counters.searched += to - from;
+        self.counters.searched = self.counters.searched.saturating_add(to - from);
         self.gap(from, to, Cause::Unsynchronised);
     }
 

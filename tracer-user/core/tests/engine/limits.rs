@@ -78,3 +78,15 @@ fn deliveries() {
     );
     assert_eq!(totals.ended_by_commit, limits::DELIVERIES as u64);
 }
+
+#[test]
+fn offsets_that_lie() {
+    let mut s = Script::new();
+    for ms in [1, 2] {
+        let c = s.connect();
+        s.at(ms).write(c, send(1, "orders", &format!("UNIQ_KEY={K1}")));
+        s.close_at(c, u64::MAX, u64::MAX);
+    }
+    let totals = s.totals();
+    assert_eq!((totals.gaps, totals.gap_bytes), (4, u64::MAX));
+}

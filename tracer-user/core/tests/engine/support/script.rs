@@ -128,6 +128,11 @@ impl Script {
     pub(crate) fn close(&mut self, conn: Conn) -> &mut Script {
         let end = |direction: Direction| self.offsets.get(&(conn.0, direction.0)).copied().unwrap_or(0);
         let (sent_end, received_end) = (end(Direction::SEND), end(Direction::RECV));
+        self.close_at(conn, sent_end, received_end)
+    }
+
+    /// Ends a connection whose last bytes are said to stand there.
+    pub(crate) fn close_at(&mut self, conn: Conn, sent_end: u64, received_end: u64) -> &mut Script {
         let close = Close {
             connection: ConnectionId(conn.0),
             time: self.time(),
