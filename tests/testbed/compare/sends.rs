@@ -56,8 +56,14 @@ pub(super) fn compare(
                 verdict.problems.push(format!("{problem}: batch {batch:?}"));
             }
         }
+        let mut refused_batches: BTreeMap<(u64, i64), Vec<&Sent>> = BTreeMap::new();
         for failed in witness.said.failed.iter().filter(|sent| of_topics(&sent.topic)) {
             verdict.figures.failed += 1;
+            if let Some(batch) = failed.batch {
+                let key = (failed.cmd, batch);
+                refused_batches.entry(key).or_default().push(failed);
+                continue;
+            }
             let spans = unclaimed.find(&failed.msg_id, |span| {
                 let failed = span.status == STATUS_ERROR && has_key(span, &failed.key);
                 span.operation() == "send" && failed && !is_forwarded(story, span)
@@ -74,6 +80,13 @@ pub(super) fn compare(
                 verdict
                     .problems
                     .push(format!("{problem}: {failed:?} and {span:?}"));
+            }
+        }
+        for batch in refused_batches.values() {
+            if let Err(problem) = refused_batch(story, witness, batch, unclaimed, verdict) {
+                verdict
+                    .problems
+                    .push(format!("{problem}: refused batch {batch:?}"));
             }
         }
     }
@@ -294,6 +307,43 @@ fn refused_unseen<'a>(
         [span] => Some(*span),
         _ => None,
     }
+}
+
+/// One failed `send` span for a batch that was refused as a whole, and nothing for its messages.
+fn refused_batch(
+    story: &Story<'_>,
+    witness: &Witness,
+    failed: &[&Sent],
+    unclaimed: &mut Unclaimed<'_>,
+    verdict: &mut Verdict,
+) -> Check {
+    let first = failed.first().ok_or("no messages")?;
+    let spans = unclaimed.find("", |span| {
+        let inside = first.start_ns <= span.start_ns && span.end_ns <= first.end_ns;
+        span.operation() == "send" && span.status == STATUS_ERROR && inside
+    });
+    let [(index, span)] = spans.as_slice() else {
+        return Err(format!("{} failed send spans", spans.len()));
+    };
+    unclaimed.claim(*index);
+    verdict.figures.failed_spans += failed.len();
+    same!(
+        "count",
+        span.number("messaging.batch.message_count"),
+        i64::try_from(failed.len()).ok()
+    );
+    by(witness, span)?;
+    for failed in failed {
+        let place = story.place(&failed.msg_id);
+        let has_id = !failed.msg_id.is_empty();
+        if has_id && !span.links_to(&place.trace, &place.creation) {
+            return Err(format!("no link to {failed:?} in {span:?}"));
+        }
+    }
+    if span.text("error.type").is_empty() {
+        return Err("no error.type".to_owned());
+    }
+    Ok(())
 }
 
 /// A `send` span that the broker or the network refused.

@@ -366,3 +366,45 @@ fn a_one_way_send_that_was_refused_is_nobodys_message() {
     assert_eq!(story("sync", Vec::new(), &[refused.clone()]), 2);
     assert_eq!(story("oneway", vec![consumed()], &[refused, process_span()]), 2);
 }
+
+#[test]
+fn a_refused_batch_has_one_span() {
+    let failed: Sent = serde_json::from_value(json!({
+        "cmd": 1, "mode": "batch", "msgId": KEY, "topic": "t", "key": "k-0", "tag": "TagA", "batch": 0, "batchSize": 1,
+        "error": "MQClientException", "startNs": 1_000_000, "endNs": 9_000_000,
+    }))
+    .expect("an event");
+    let mut span = send_span();
+    span.status = STATUS_ERROR;
+    span.links = process_span().links;
+    span.attributes.remove("messaging.message.id");
+    set(&mut span, "messaging.batch.message_count", json!(1));
+    set(&mut span, "error.type", json!("SYSTEM_BUSY"));
+    let problems = |span: Span| {
+        let said = Said {
+            failed: vec![failed.clone()],
+            ..Said::default()
+        };
+        let witness = Witness {
+            pid: PID,
+            library: Library::Go,
+            said,
+        };
+        let story = Story {
+            topics: &["t".to_owned()],
+            witnesses: &[witness],
+            rules: Rules::usual(),
+            agent: None,
+            proxy: None,
+        };
+        compare(&story, &[span]).problems.len()
+    };
+    assert_eq!(problems(span.clone()), 0);
+    let unlinked = Span {
+        links: Vec::new(),
+        ..span.clone()
+    };
+    assert_eq!(problems(unlinked), 1);
+    set(&mut span, "messaging.batch.message_count", json!(2));
+    assert_eq!(problems(span), 1);
+}

@@ -235,7 +235,8 @@ func (w *work) batch(from, size int) {
 	end := time.Now()
 	if err != nil {
 		for _, message := range messages {
-			w.failed(message, err, start, end)
+			w.failures.Add(1)
+			w.log("send_failed", message, start, end, failure(err).with(event{"batch": from, "batchSize": size}))
 		}
 		return
 	}
@@ -269,10 +270,14 @@ func (w *work) outcome(message *primitive.Message, result *primitive.SendResult,
 
 func (w *work) failed(message *primitive.Message, err error, start, end time.Time) {
 	w.failures.Add(1)
+	w.log("send_failed", message, start, end, failure(err))
+}
+
+func failure(err error) event {
 	code := 0
 	// An answer that is no success comes as text only: "CODE: 13, DESC: …".
 	_, _ = fmt.Sscanf(err.Error(), "CODE: %d", &code)
-	w.log("send_failed", message, start, end, event{"error": err.Error(), "code": code})
+	return event{"error": err.Error(), "code": code}
 }
 
 func (w *work) log(name string, message *primitive.Message, start, end time.Time, more event) {

@@ -141,7 +141,8 @@ final class Sending {
                     .put("status", result.getSendStatus().name()).put("startNs", start).put("endNs", end).write();
             }
         } catch (Exception e) {
-            batch.forEach(message -> failed(message, e, start, Log.now()));
+            long end = Log.now();
+            batch.forEach(message -> failure(message, e, start, end).put("batch", from).put("batchSize", size).write());
         }
     }
 
@@ -169,9 +170,13 @@ final class Sending {
     }
 
     private void failed(Message message, Throwable e, long start, long end) {
+        failure(message, e, start, end).write();
+    }
+
+    private Log failure(Message message, Throwable e, long start, long end) {
         failed.incrementAndGet();
         int code = e instanceof MQBrokerException ? ((MQBrokerException) e).getResponseCode() : 0;
-        event("send_failed", message).put("error", e.getClass().getSimpleName()).put("code", code)
-            .put("startNs", start).put("endNs", end).write();
+        return event("send_failed", message).put("error", e.getClass().getSimpleName()).put("code", code)
+            .put("startNs", start).put("endNs", end);
     }
 }
