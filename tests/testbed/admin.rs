@@ -81,12 +81,19 @@ pub(crate) fn set_request_mode(server: &Server, topic: &str, group: &str, mode: 
 }
 
 /// Sets a group's offsets of a topic back to its first messages, while its clients run. The broker refuses as long as it
-/// does not know a client of the group, which on a busy machine takes until a heartbeat or more.
-pub(crate) fn reset_offset(server: &Server, topic: &str, group: &str) -> Result<()> {
+/// does not know a client of the group, which on a busy machine takes until a heartbeat or more. It tells the clients in a
+/// form that depends on the administrator's language: C++'s client needs one of its own.
+pub(crate) fn reset_offset(server: &Server, topic: &str, group: &str, language: &str) -> Result<()> {
     let fields =
         json!({ "topic": topic, "group": group, "timestamp": "0", "isForce": "true", "queueId": "-1" });
     wait::until(Duration::from_secs(40), "the broker resets the offsets", || {
-        let answer = exchange(server.broker, INVOKE_BROKER_TO_RESET_OFFSET, &fields, &[]);
+        let answer = exchange_as(
+            language,
+            server.broker,
+            INVOKE_BROKER_TO_RESET_OFFSET,
+            &fields,
+            &[],
+        );
         Ok(answer.map(drop).map_err(|error| error.to_string()))
     })
 }
@@ -121,7 +128,18 @@ pub(crate) fn consume_directly(
 
 /// A request that must succeed; gives the body of the answer.
 fn exchange(address: SocketAddr, code: u32, fields: &Value, body: &[u8]) -> Result<Vec<u8>> {
-    let (header, body) = call_with_body(address, code, fields, body)?;
+    exchange_as("RUST", address, code, fields, body)
+}
+
+/// The same in the name of a language.
+fn exchange_as(
+    language: &str,
+    address: SocketAddr,
+    code: u32,
+    fields: &Value,
+    body: &[u8],
+) -> Result<Vec<u8>> {
+    let (header, body) = call_with_body(language, address, code, fields, body)?;
     if header["code"].as_i64() != Some(SUCCESS) {
         bail!("request {code} was refused: {header}");
     }
@@ -130,13 +148,19 @@ fn exchange(address: SocketAddr, code: u32, fields: &Value, body: &[u8]) -> Resu
 
 /// One request on a connection of its own; gives the header of the answer.
 fn call(address: SocketAddr, code: u32, fields: &Value) -> Result<Value> {
-    Ok(call_with_body(address, code, fields, &[])?.0)
+    Ok(call_with_body("RUST", address, code, fields, &[])?.0)
 }
 
 /// The same with bodies.
-fn call_with_body(address: SocketAddr, code: u32, fields: &Value, body: &[u8]) -> Result<(Value, Vec<u8>)> {
+fn call_with_body(
+    language: &str,
+    address: SocketAddr,
+    code: u32,
+    fields: &Value,
+    body: &[u8],
+) -> Result<(Value, Vec<u8>)> {
     let header = json!({
-        "code": code, "language": "RUST", "version": 0, "opaque": 1, "flag": 0, "serializeTypeCurrentRPC": "JSON",
+        "code": code, "language": language, "version": 0, "opaque": 1, "flag": 0, "serializeTypeCurrentRPC": "JSON",
         "extFields": fields,
     });
     let header = serde_json::to_vec(&header)?;

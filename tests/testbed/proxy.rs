@@ -77,6 +77,10 @@ fn settings(server: &Server, remoting: SocketAddr, grpc: SocketAddr) -> Result<S
         "remotingListenPort": remoting.port(),
         "localServeAddr": host,
         "remotingAccessAddr": host,
+        // A topic made by an administrator who names no type takes ordinary messages only, unless this is off.
+        "enableTopicMessageTypeCheck": false,
+        // How soon the broker knows the proxy as a producer of a group, which it asks about half messages.
+        "transactionHeartbeatPeriodSecond": 1,
     });
     Ok(serde_json::to_string_pretty(&settings)?)
 }

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::{
     admin,
     artifacts::{Artifacts, require},
+    client::Library,
     ports,
     process::Child,
     wait,
@@ -143,9 +144,9 @@ impl Server {
         admin::set_request_mode(self, topic, group, mode)
     }
 
-    /// Sets a group's offsets of a topic back to its first messages, while its clients run.
-    pub fn reset_offset(&self, topic: &str, group: &str) -> Result<()> {
-        admin::reset_offset(self, topic, group)
+    /// Sets a group's offsets of a topic back to its first messages, while its clients of this library run.
+    pub fn reset_offset(&self, topic: &str, group: &str, library: Library) -> Result<()> {
+        admin::reset_offset(self, topic, group, library.language())
     }
 
     /// Ids of the clients of a group, one for each connection that the broker knows.

@@ -66,21 +66,42 @@ impl Pairing {
         matches!(self.flavour, Flavour::Agent | Flavour::Steady)
     }
 
-    /// Whether the client program and what is before it can do this.
-    pub(crate) fn can(self, feature: Feature) -> bool {
-        // Through a proxy, what every client can.
-        let plain = !matches!(
-            feature,
-            Feature::Send(Mode::Batch | Mode::Ordered | Mode::Transaction)
-                | Feature::DelayLevel
-                | Feature::PushOrderly
-        );
-        self.library.can(feature) && (plain || self.flavour != Flavour::Proxy)
-    }
+    /// Why the client, or what is before it, cannot do this; `None` if it can.
+    pub(crate) fn lacks(self, feature: Feature) -> Option<&'static str> {
+        use Feature::{
+            BrokerAssignment, DelayLevel, DeliveryTime, DirectConsumption, InnerBatch, LitePull, Pop,
+            ResetOffset, Send, StaticTopic,
+        };
 
-    /// Java's client, directly at the broker.
-    pub(crate) fn is_java(self) -> bool {
-        matches!(self.library, Library::Java(_)) && self.flavour != Flavour::Proxy
+        let is_new = self.server.starts_with('5');
+        let here = match (self.flavour, feature) {
+            (_, DeliveryTime | BrokerAssignment | Pop | InnerBatch | StaticTopic | Send(Mode::Recall))
+                if !is_new =>
+            {
+                Some("it came with the servers of the 5.x line")
+            }
+            (Flavour::Binary, Pop) => Some(
+                "in the binary form its code loses the high bits (§1.3), and a broker takes it for an unknown one",
+            ),
+            (Flavour::Proxy, BrokerAssignment | Pop | Send(Mode::Request)) => {
+                Some("the proxy does not know the request")
+            }
+            (Flavour::Proxy, DirectConsumption | ResetOffset) => {
+                Some("the broker passes it on to its own connections, not to those of the proxy")
+            }
+            // Those of Java's 5.x client have a code of their own (361, §2.3).
+            (_, LitePull)
+                if !is_new && matches!(self.library, Library::Java(version) if version.starts_with('5')) =>
+            {
+                Some("a 4.9 broker does not know the code of its lite pulls")
+            }
+            // No id is made by the client (§3.4), nor by a 4.9 broker; the place in the store changes with the delay.
+            (_, DelayLevel) if !is_new && self.library == Library::Node => Some(
+                "nothing in its delayed messages tells them from one another: no id, and another place in the store",
+            ),
+            _ => None,
+        };
+        here.or_else(|| self.library.lacks(feature))
     }
 
     /// What is right with this client: C++'s and ali-ons write no sharding key (§3.2).
@@ -92,31 +113,6 @@ impl Pairing {
             },
             _ => rules,
         }
-    }
-
-    /// A client whose program has the common commands only, or one behind a proxy.
-    pub(crate) fn is_other(self) -> bool {
-        !matches!(self.library, Library::Java(_) | Library::Go) || self.flavour == Flavour::Proxy
-    }
-
-    /// Whether the server knows the client's lite pulls: those of Java's 5.x client have a code of their own (361, §2.3),
-    /// which a 4.9 broker answers with REQUEST_CODE_NOT_SUPPORTED.
-    pub(crate) fn has_lite_pull(self) -> bool {
-        let own_code = matches!(self.library, Library::Java(version) if version.starts_with('5'));
-        !own_code || self.server.starts_with('5')
-    }
-
-    /// Whether a consumer can pop: both of the 5.x line, and headers in JSON. In the binary form the code of a pop loses its
-    /// high bits, and a broker takes it for an unknown one (§1.3).
-    pub(crate) fn can_pop(self) -> bool {
-        self.is_5() && self.flavour != Flavour::Binary
-    }
-
-    /// Client and server of the 5.x line.
-    pub(crate) fn is_5(self) -> bool {
-        matches!(self.library, Library::Java(version) if version.starts_with('5'))
-            && self.server.starts_with('5')
-            && self.flavour != Flavour::Proxy
     }
 }
 

@@ -152,6 +152,39 @@ const SAID_ALREADY: &[&str] = &[
     "messaging.destination.name",
 ];
 
+/// Scenarios whose frames look different with the clients of other languages.
+const OTHERS: &[&str] = &[
+    "sync sends",
+    "one-way sends",
+    "batch sends",
+    "batches that the broker takes for one message",
+    "ordered sends",
+    "messages delayed by a level",
+    "compressed bodies",
+    "refused sends",
+    "recalled messages",
+    "transactions that a check commits",
+    "a carried context in batches",
+    "push, orderly, with a suspended queue",
+    "pop, with failures",
+    "broadcasting to two processes",
+    "an SQL filter",
+    "offsets set back while consuming",
+    "direct consumption",
+    "a retry",
+];
+
+/// Scenarios that a proxy changes.
+const PROXY: &[&str] = &[
+    "sync sends",
+    "batch sends",
+    "ordered sends",
+    "refused sends",
+    "transactions that a check commits",
+    "push, orderly",
+    "a retry",
+];
+
 /// Scenarios in which the frames of Go's client and of Java's 4.9 line differ from those of Java's newest.
 const CLIENTS: &[&str] = &[
     "the clients' own message traces",
@@ -180,12 +213,14 @@ pub(crate) fn is_kept(pairing: Pairing, row: &Row) -> bool {
     let of_client = CLIENTS.contains(&row.name);
     let of_headers = HEADERS.contains(&row.name);
     match (pairing.library, pairing.flavour) {
-        (library, Flavour::Plain) if library == newest => pairing.is_5(),
+        (library, Flavour::Plain) if library == newest => pairing.server.starts_with('5'),
         (library, Flavour::Plain) if library == old => {
             pairing.server.starts_with('4') && (of_client || of_headers)
         }
         (Library::Go, Flavour::Plain) => pairing.server.starts_with('5') && (of_client || of_headers),
         (_, Flavour::Binary) => of_headers,
+        (Library::Cpp | Library::Node | Library::Rust, _) => OTHERS.contains(&row.name),
+        (_, Flavour::Proxy) => PROXY.contains(&row.name),
         _ => false,
     }
 }

@@ -41,6 +41,11 @@ fn main() -> ExitCode {
     let report = Arc::new(Mutex::new(Report::default()));
     let mut trials = Vec::new();
     for pairing in pairings() {
+        let lacks = rows::all().filter_map(|row| Some((row.name, row.lacks(pairing)?)));
+        for (scenario, why) in lacks.filter(|_| pairing.flavour != Flavour::Steady) {
+            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+            report.lacks(pairing.name(), scenario, why);
+        }
         trials.extend(self::trials(pairing, &arguments, &report));
     }
     trials.extend(captures::trials());
@@ -59,9 +64,11 @@ fn main() -> ExitCode {
 fn record(arguments: &Arguments) -> ExitCode {
     for pairing in pairings() {
         let filter = arguments.filter.as_deref().unwrap_or_default();
-        let rows = rows::all()
-            .filter(|row| (row.on)(pairing) && captures::is_kept(pairing, row))
-            .filter(|row| scenario(pairing, row).contains(filter));
+        let rows = rows::all().filter(|row| {
+            row.lacks(pairing).is_none()
+                && captures::is_kept(pairing, row)
+                && scenario(pairing, row).contains(filter)
+        });
         let rows: Vec<_> = rows.collect();
         if rows.is_empty() {
             continue;
@@ -120,7 +127,7 @@ fn pairings() -> Vec<Pairing> {
 fn trials(pairing: Pairing, arguments: &Arguments, report: &Arc<Mutex<Report>>) -> Vec<Trial> {
     let wanted = |row: &&'static Row| {
         let filter = arguments.filter.as_deref().unwrap_or_default();
-        (row.on)(pairing) && scenario(pairing, row).contains(filter)
+        row.lacks(pairing).is_none() && scenario(pairing, row).contains(filter)
     };
     let steady = std::iter::once(&rows::steady::STEADY);
     let rows: Arc<Vec<&'static Row>> = Arc::new(match pairing.flavour {

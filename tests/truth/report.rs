@@ -1,6 +1,6 @@
 //! The page that the task writes: every scenario with its counts and figures.
 
-use std::{env, fmt};
+use std::{collections::BTreeMap, env, fmt};
 
 use testbed::compare::{Figures, Quantiles};
 
@@ -16,11 +16,18 @@ pub(crate) struct Line {
 #[derive(Default)]
 pub(crate) struct Report {
     lines: Vec<Line>,
+    /// What pairings cannot do: the scenarios, by pairing and reason.
+    lacks: BTreeMap<(String, &'static str), Vec<&'static str>>,
 }
 
 impl Report {
     pub(crate) fn add(&mut self, line: Line) {
         self.lines.push(line);
+    }
+
+    /// A scenario that a pairing cannot have, and why.
+    pub(crate) fn lacks(&mut self, pairing: String, scenario: &'static str, why: &'static str) {
+        self.lacks.entry((pairing, why)).or_default().push(scenario);
     }
 
     fn sum(&self, count: impl Fn(&Figures) -> usize) -> usize {
@@ -125,12 +132,28 @@ that did other work too, so the times of calls are those of a busy machine.",
             }
             writeln!(f, "{line}")?;
         }
+        self.cannot(f)?;
         self.agents(f)?;
         self.traces(f)
     }
 }
 
 impl Report {
+    /// What is missing in the tables, and why.
+    fn cannot(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.lacks.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            f,
+            "\n## What clients and servers cannot do\n\n| Clients | Scenarios | Why |\n|---|---|---|"
+        )?;
+        for ((pairing, why), scenarios) in &self.lacks {
+            writeln!(f, "| {pairing} | {} | {why} |", scenarios.join("; "))?;
+        }
+        Ok(())
+    }
+
     /// What the agent and rmqtrace said about the same messages.
     fn agents(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let compared = |line: &&Line| !line.figures.agent_send_begin.is_empty();

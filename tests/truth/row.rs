@@ -3,7 +3,11 @@
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
-use testbed::{Consume, Mode, Send, client::Consumed, compare::Rules};
+use testbed::{
+    Consume, Mode, Send,
+    client::{Consumed, Feature},
+    compare::Rules,
+};
 
 use crate::bench::{Bench, Flavour, PATIENCE, PRODUCER, Pairing};
 
@@ -13,12 +17,19 @@ pub(crate) type Arguments = &'static [(&'static str, &'static str)];
 /// A scenario.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
-    /// Whether the pairing's client and server can do it.
-    pub(crate) on: fn(Pairing) -> bool,
+    /// What client and server must be able to do.
+    pub(crate) needs: &'static [Feature],
     /// What is right.
     pub(crate) rules: Rules,
     /// What the clients do.
     pub(crate) drive: Drive,
+}
+
+impl Row {
+    /// Why a pairing cannot have it; `None` if it can.
+    pub(crate) fn lacks(&self, pairing: Pairing) -> Option<&'static str> {
+        self.needs.iter().find_map(|feature| pairing.lacks(*feature))
+    }
 }
 
 /// What the clients of a scenario do.
@@ -196,7 +207,7 @@ impl<'a> Stage<'a> {
         producer: &str,
         mode: Mode,
         messages: usize,
-        arguments: Arguments,
+        arguments: &[(&str, &str)],
     ) -> Result<()> {
         let send =
             Send::new(producer, &self.topic, mode, messages).timeout(std::time::Duration::from_secs(10));

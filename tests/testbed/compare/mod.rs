@@ -225,12 +225,20 @@ pub(crate) struct Place {
 
 /// Some libraries send messages without a UNIQ_KEY: a 5.x broker makes one, which neither end's application is shown. Both know
 /// the message's own key, so the id is taken from the send span with that; that the consumers' spans have the same id is
-/// still to be shown.
+/// still to be shown. Of C++'s batches the sender knows nothing but the time of the call, and the consumer the id.
 pub fn learn_keys(witnesses: &mut [Witness], spans: &[Span]) {
-    for witness in witnesses.iter_mut().filter(|w| !w.library.makes_keys()) {
+    for witness in witnesses {
+        let makes_keys = witness.library.makes_keys();
         for sent in &mut witness.said.sent {
+            if makes_keys && !sent.msg_id.is_empty() {
+                continue;
+            }
             let is_its = |span: &&Span| {
-                span.operation() == "send" && span.topic() == sent.topic && has_key(span, &sent.key)
+                let said = match sent.key.as_str() {
+                    "" => sent.start_ns <= span.start_ns && span.end_ns <= sent.end_ns,
+                    key => has_key(span, key),
+                };
+                span.operation() == "send" && span.topic() == sent.topic && said
             };
             if let Some(span) = spans.iter().find(is_its) {
                 span.message_id().clone_into(&mut sent.msg_id);
@@ -256,11 +264,15 @@ pub fn compare(story: &Story<'_>, spans: &[Span]) -> Verdict {
     let mut verdict = Verdict::default();
     traces::compare(story, &of_topics, &ours, &mut verdict);
     let mut unclaimed = Unclaimed::new(ours);
-    // A message's key names it everywhere; what a consumer shows as its id does not always (§3.4).
+    // A message's key names it everywhere; what a consumer shows as its id does not always (§3.4). Where there is no
+    // key, the id must do.
     let mut sent: HashMap<&str, &Sent> = HashMap::new();
     for witness in story.witnesses {
         let said = witness.said.sent.iter().filter(|sent| of_topics(&sent.topic));
-        sent.extend(said.map(|sent| (sent.key.as_str(), sent)));
+        sent.extend(said.map(|sent| match sent.key.as_str() {
+            "" => (sent.msg_id.as_str(), sent),
+            key => (key, sent),
+        }));
     }
     sends::compare(story, &of_topics, &mut unclaimed, &mut verdict);
     others::compare(story, &of_topics, &mut unclaimed, &mut verdict);

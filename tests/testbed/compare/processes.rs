@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{CLOCK_TOLERANCE_NS, Check, Story, Unclaimed, Verdict, Witness, same, sends};
 use crate::{
     Span,
-    client::{Consumed, Sent},
+    client::{Consumed, Library, Sent},
     spans::{STATUS_ERROR, kind},
 };
 
@@ -104,7 +104,13 @@ fn add<'a>(
     handlings: &mut BTreeMap<Identity, Vec<Handling<'a>>>,
     verdict: &mut Verdict,
 ) {
-    let Some(&sent) = sent.get(consumed.key.as_str()) else {
+    let found = match consumed.key.as_str() {
+        "" => sent
+            .get(consumed.msg_id.as_str())
+            .or_else(|| sent.get(forwards(witness, &consumed.msg_id)?.as_str())),
+        key => sent.get(key),
+    };
+    let Some(&sent) = found else {
         verdict
             .problems
             .push(format!("consumed, but not sent: {consumed:?}"));
@@ -124,6 +130,18 @@ fn add<'a>(
         consumed,
     };
     handlings.entry(identity).or_default().push(handling);
+}
+
+/// C++'s client shows a place in a store (§3.4) with the four bytes of the address backwards.
+fn forwards(witness: &Witness, id: &str) -> Option<String> {
+    let address = id.get(..8).filter(|_| witness.library == Library::Cpp)?;
+    let bytes = [
+        address.get(6..)?,
+        address.get(4..6)?,
+        address.get(2..4)?,
+        address.get(..2)?,
+    ];
+    Some(bytes.concat() + id.get(8..)?)
 }
 
 fn identity(span: &Span) -> Identity {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{Check, Story, Unclaimed, Verdict, Witness, has_key, same};
 use crate::{
     Span,
-    client::Sent,
+    client::{Feature, Sent},
     spans::{STATUS_ERROR, kind},
 };
 
@@ -21,7 +21,9 @@ pub(super) fn compare(
         let mut batches: BTreeMap<(u64, i64), Vec<&Sent>> = BTreeMap::new();
         for sent in witness.said.sent.iter().filter(|sent| of_topics(&sent.topic)) {
             verdict.figures.sent += 1;
-            if let Some(batch) = sent.batch {
+            if let Some(batch) = sent.batch
+                && witness.library.can(Feature::Batch)
+            {
                 batches.entry((sent.cmd, batch)).or_default().push(sent);
                 continue;
             }
@@ -76,7 +78,10 @@ pub(super) fn compare(
             };
             unclaimed.claim(*index);
             verdict.figures.failed_spans += 1;
-            if let Err(problem) = refused(story, failed, span) {
+            let checked = refused(story, failed, span)
+                .and_then(|()| forwarded(story, failed, unclaimed, verdict))
+                .and_then(|()| earlier(story, witness, failed, unclaimed));
+            if let Err(problem) = checked {
                 verdict
                     .problems
                     .push(format!("{problem}: {failed:?} and {span:?}"));
@@ -157,6 +162,11 @@ fn forwarded(story: &Story<'_>, sent: &Sent, unclaimed: &mut Unclaimed<'_>, verd
     unclaimed.claim(*index);
     verdict.figures.other_spans += 1;
     same!("kind of what is forwarded", span.kind, kind::CLIENT);
+    same!(
+        "failure of what is forwarded",
+        span.status == STATUS_ERROR,
+        sent.error.is_some()
+    );
     same!("trace of what is forwarded", &span.trace_id, &place.trace);
     same!("parent of what is forwarded", &span.parent_span_id, &place.send);
     Ok(())
@@ -171,10 +181,11 @@ fn common(witness: &Witness, sent: &Sent, span: &Span) -> Check {
         span.text("messaging.rocketmq.message.tag"),
         sent.tag.as_str()
     );
+    let keys = (!sent.key.is_empty()).then(|| json!([sent.key]));
     same!(
         "keys",
         span.attributes.get("messaging.rocketmq.message.keys"),
-        Some(&json!([sent.key]))
+        keys.as_ref()
     );
     by(witness, span)
 }
@@ -241,11 +252,28 @@ fn batch(
         sent.first()
             .is_some_and(|sent| sent.start_ns <= span.start_ns && span.end_ns <= sent.end_ns)
     };
-    let spans: Vec<_> = spans.into_iter().filter(|(_, span)| inside(span)).collect();
+    let spans = spans.into_iter().filter(|(_, span)| inside(span));
+    let (passed_on, spans): (Vec<_>, Vec<_>) = spans.partition(|(_, span)| is_forwarded(story, span));
     let [(index, span)] = spans.as_slice() else {
         return Err(format!("{} send spans", spans.len()));
     };
     unclaimed.claim(*index);
+    same!(
+        "spans of the proxy",
+        passed_on.len(),
+        usize::from(story.proxy.is_some())
+    );
+    for (index, copy) in passed_on {
+        unclaimed.claim(index);
+        verdict.figures.other_spans += 1;
+        same!("kind of what is forwarded", copy.kind, kind::CLIENT);
+        same!("links of what is forwarded", copy.links.len(), span.links.len());
+        for place in &places {
+            if !copy.links_to(&place.trace, &place.creation) {
+                return Err(format!("what is forwarded does not link {place:?}: {copy:?}"));
+            }
+        }
+    }
     same!("kind", span.kind, kind::CLIENT);
     same!(
         "count",
@@ -342,6 +370,30 @@ fn refused_batch(
     }
     if span.text("error.type").is_empty() {
         return Err("no error.type".to_owned());
+    }
+    Ok(())
+}
+
+/// The spans of the attempts before the last, where the library sends again by itself.
+fn earlier(story: &Story<'_>, witness: &Witness, failed: &Sent, unclaimed: &mut Unclaimed<'_>) -> Check {
+    let rest = unclaimed.rest().into_iter();
+    let attempts: Vec<_> = rest
+        .filter(|(_, span)| {
+            span.operation() == "send"
+                && span.status == STATUS_ERROR
+                && has_key(span, &failed.key)
+                && failed.start_ns <= span.start_ns
+                && span.end_ns <= failed.end_ns
+        })
+        .collect();
+    same!("attempts", attempts.len() + 1, witness.library.attempts());
+    for (index, span) in attempts {
+        unclaimed.claim(index);
+        let attempt = Sent {
+            msg_id: span.message_id().to_owned(),
+            ..failed.clone()
+        };
+        refused(story, &attempt, span)?;
     }
     Ok(())
 }

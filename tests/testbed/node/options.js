@@ -5,7 +5,8 @@ function options(command) {
   const secret = command.text('auth', 'none');
   return {
     nameSrv: command.text('ns'),
-    instanceName: command.text('group'),
+    // Processes of one group are told apart by it.
+    instanceName: `${command.text('group')}-${process.pid}`,
     accessKeyId: `ACCESS-${secret}`,
     accessKeySecret: `SECRET-${secret}`,
     // Asked where the name server is, but that is given.

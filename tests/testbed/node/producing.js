@@ -80,13 +80,18 @@ class Producing {
 function newMessage(command, i) {
   const size = command.number('size', 100);
   const body = command.number('text') ? text(size) : binary(size);
-  const message = new Message(command.text('topic'), command.text('tag', 'TagA'), body);
+  // Several tags, separated by commas, take turns.
+  const tags = command.text('tag', 'TagA').split(',');
+  const message = new Message(command.text('topic'), tags[i % tags.length], body);
   message.keys = [`${command.text('key', 'k')}-${i}`];
   Object.assign(message.properties, {
     note: 'PROPERTY-CANARY', number: String(i), ...Object.fromEntries(command.withPrefix('prop.')),
   });
   if (command.number('level') > 0) {
     message.delayTimeLevel = command.number('level');
+  }
+  if (command.number('timer') > 0) {
+    message.properties.TIMER_DELIVER_MS = String(Date.now() + command.number('timer'));
   }
   if (command.text('shards', '') !== '') {
     // The library sends messages of one sharding key to one queue.

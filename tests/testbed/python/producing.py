@@ -165,7 +165,7 @@ class Work:
         result = _CSendResult()
         start = now()
         status = dll.SendBatchMessage(self._producer, batch, ctypes.pointer(result))
-        self._outcome(messages[0], status, result, start, now(), batch=first, batchSize=size)
+        self._outcome(messages[0], status, result, start, now(), msgId="", tag="", key="", batch=first, batchSize=size)
         dll.DestroyBatchMessage(batch)
 
     def _outcome(self, message, status, result, start, end, **more):
@@ -185,8 +185,9 @@ class Work:
                     code=int(next(filter(None, code.groups()))) if code else 0)
 
     def _write(self, event, message, start, end, **more):
-        self._log.write(event, cmd=self._command.number("cmd"), mode=self._mode, msgId=message.id(), topic=message.topic,
-                        tag=message.tag, key=message.key, startNs=start, endNs=end, **more)
+        line = {"cmd": self._command.number("cmd"), "mode": self._mode, "msgId": message.id(), "topic": message.topic,
+                "tag": message.tag, "key": message.key, "startNs": start, "endNs": end}
+        self._log.write(event, **{**line, **more})
 
 
 class Message:
@@ -195,7 +196,9 @@ class Message:
     def __init__(self, command, number):
         self.number = number
         self.topic = command.text("topic")
-        self.tag = command.text("tag", "TagA")
+        # Several tags, separated by commas, take turns.
+        tags = command.text("tag", "TagA").split(",")
+        self.tag = tags[number % len(tags)]
         self.key = f"{command.text('key', 'k')}-{number}"
         size = command.number("size", 100)
         content = text(size) if command.number("text", 0) else body(size)
@@ -206,6 +209,9 @@ class Message:
         properties = {"note": "PROPERTY-CANARY", "number": str(number), **command.with_prefix("prop.")}
         for name, value in properties.items():
             ffi_check(dll.SetMessageProperty(self.handle, name.encode(), value.encode()))
+        if command.number("timer", 0) > 0:
+            due = now() // 1_000_000 + command.number("timer")
+            ffi_check(dll.SetMessageProperty(self.handle, b"TIMER_DELIVER_MS", str(due).encode()))
         if command.number("level", 0) > 0:
             ffi_check(dll.SetDelayTimeLevel(self.handle, command.number("level")))
 

@@ -5,10 +5,13 @@
 
 mod command;
 mod consuming;
+mod handler;
 mod log;
+mod polling;
 mod producing;
+mod transactions;
 
-use std::{collections::HashMap, io::BufRead, process, sync::Arc};
+use std::{collections::HashMap, io::BufRead, process, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rocketmq_client_rust::{ClientRuntime, ClientRuntimeConfig};
@@ -22,7 +25,21 @@ use crate::{command::Command, consuming::Consuming, log::Log, producing::Produci
 #[tokio::main]
 async fn main() -> Result<()> {
     let (log, writer) = Log::start();
-    let owner = RuntimeOwner::plan(RuntimeConfig::default())
+    // Handlers take blocking threads, and one that gets none within five seconds is not called: its message is sent back.
+    let mut config = RuntimeConfig {
+        max_blocking_threads: 512,
+        ..RuntimeConfig::default()
+    };
+    let policies = &mut config.blocking_lane_policies;
+    for lane in [
+        &mut policies.storage_io,
+        &mut policies.metadata_io,
+        &mut policies.cpu_crypto,
+    ] {
+        lane.max_concurrency = 160;
+        lane.queue_timeout = Duration::from_secs(60);
+    }
+    let owner = RuntimeOwner::plan(config)
         .map_err(|error| anyhow!("{error:?}"))?
         .build()
         .map_err(|error| anyhow!("{error:?}"))?;
@@ -108,6 +125,11 @@ impl Client {
             "consumer" => {
                 let consumer = Box::pin(Consuming::start(runtime, log, &command)).await?;
                 self.consumers.insert(group, consumer);
+            }
+            verb @ ("pause" | "resume") => {
+                let consumer = self.consumers.get(&group);
+                let consumer = consumer.with_context(|| format!("no consumer of group {group}"))?;
+                consumer.pause(verb == "pause").await?;
             }
             "stop" => {
                 if let Some(consumer) = self.consumers.remove(&group) {

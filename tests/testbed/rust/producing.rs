@@ -1,4 +1,4 @@
-//! A producer and its ways of sending: sync, async, oneway, batch, ordered.
+//! A producer and its ways of sending: sync, async, oneway, batch, ordered, transaction, recall.
 
 use std::{
     collections::hash_map::RandomState,
@@ -11,7 +11,9 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use rocketmq_client_rust::{ClientError, ClientRuntime, DefaultMQProducer, SendResult};
+use rocketmq_client_rust::{
+    ClientError, ClientRuntime, DefaultMQProducer, SendResult, TransactionMQProducer,
+};
 use rocketmq_model::common::message::{
     MessageTrait, message_client_id_setter::MessageClientIDSetter, message_queue::MessageQueue,
     message_single::Message,
@@ -26,6 +28,7 @@ use crate::{
     command::Command,
     consuming::settings,
     log::{Log, now},
+    transactions::Transactions,
 };
 
 /// Asynchronous sends in flight at once.
@@ -35,13 +38,40 @@ const IN_FLIGHT: u32 = 256;
 #[derive(Clone)]
 pub struct Producing {
     log: Log,
-    producer: Arc<RwLock<DefaultMQProducer>>,
+    producer: Producer,
+}
+
+/// The library has a producer of its own for transactions.
+#[derive(Clone)]
+enum Producer {
+    Plain(Arc<RwLock<DefaultMQProducer>>),
+    Transactional(Arc<RwLock<TransactionMQProducer>>),
+}
+
+impl Producer {
+    /// The one for everything but transactions.
+    fn plain(&self) -> Result<&RwLock<DefaultMQProducer>> {
+        match self {
+            Producer::Plain(producer) => Ok(producer),
+            Producer::Transactional(_) => bail!("this producer is for transactions"),
+        }
+    }
 }
 
 impl Producing {
     /// Starts it.
     pub async fn start(runtime: Arc<ClientRuntime>, log: Log, command: &Command) -> Result<Producing> {
         let group = command.text("group")?;
+        if command.number("transactions", 0)? == 1 {
+            let mut producer = TransactionMQProducer::builder(runtime)
+                .client_config(settings(command, group)?)
+                .producer_group(group)
+                .transaction_listener(Transactions(log.clone()))
+                .build();
+            producer.start().await?;
+            let producer = Producer::Transactional(Arc::new(RwLock::new(producer)));
+            return Ok(Producing { log, producer });
+        }
         let retries = u32::try_from(command.number("retries", 0)?)?;
         let mut producer = DefaultMQProducer::builder(runtime)
             .client_config(settings(command, group)?)
@@ -57,13 +87,16 @@ impl Producing {
         producer.start().await?;
         Ok(Producing {
             log,
-            producer: Arc::new(RwLock::new(producer)),
+            producer: Producer::Plain(Arc::new(RwLock::new(producer))),
         })
     }
 
     /// Closes the connections.
     pub async fn stop(self) {
-        self.producer.write().await.shutdown().await;
+        match self.producer {
+            Producer::Plain(producer) => producer.write().await.shutdown().await,
+            Producer::Transactional(producer) => producer.write().await.shutdown().await,
+        }
     }
 
     /// One `send` command, spread over its threads.
@@ -102,7 +135,7 @@ impl Producing {
 /// A `send` command under way.
 struct Work {
     log: Log,
-    producer: Arc<RwLock<DefaultMQProducer>>,
+    producer: Producer,
     command: Command,
     cmd: u64,
     mode: String,
@@ -119,6 +152,7 @@ struct Work {
 struct Account {
     id: String,
     key: String,
+    tag: String,
     start: u64,
 }
 
@@ -144,6 +178,8 @@ impl Work {
                 "async" => self.asynchronous(i).await?,
                 "oneway" => self.oneway(i).await?,
                 "ordered" => self.ordered(i).await?,
+                "transaction" => self.transaction(i).await?,
+                "recall" => self.recall(i).await?,
                 "batch" => self.batch(i, step.min(self.count - i)).await?,
                 mode => bail!("unknown mode {mode}"),
             }
@@ -154,11 +190,41 @@ impl Work {
         let (message, account) = self.message(i)?;
         let result = self
             .producer
+            .plain()?
             .read()
             .await
             .send_with_timeout(message, self.timeout)
             .await;
         self.outcome(&account, result.as_ref().map(Option::as_ref), now());
+        Ok(())
+    }
+
+    async fn transaction(&self, i: u64) -> Result<()> {
+        let Producer::Transactional(producer) = &self.producer else {
+            bail!("this producer is not for transactions");
+        };
+        let (message, account) = self.message(i)?;
+        let producer = producer.write().await;
+        let result = producer.send_message_in_transaction::<(), _>(message, None).await;
+        let end = now();
+        let result = result.as_ref().map(|half| half.send_result.as_ref());
+        self.outcome(&account, result, end);
+        Ok(())
+    }
+
+    /// Sends and takes back.
+    async fn recall(&self, i: u64) -> Result<()> {
+        let (message, account) = self.message(i)?;
+        let producer = self.producer.plain()?.read().await;
+        let result = producer.send_with_timeout(message, self.timeout).await;
+        self.outcome(&account, result.as_ref().map(Option::as_ref), now());
+        let handle = result.ok().flatten().and_then(|sent| sent.recall_handle);
+        let (topic, start) = (self.command.text("topic")?, now());
+        let recalled = producer.recall_message(topic, handle.unwrap_or_default()).await?;
+        let mut line = self.line("recalled", &account, now());
+        line["startNs"] = json!(start);
+        line["recalledId"] = json!(recalled);
+        self.log.write(line);
         Ok(())
     }
 
@@ -173,7 +239,7 @@ impl Work {
             work.outcome(&told, outcome, now());
             drop(slot.lock().ok().and_then(|mut slot| slot.take()));
         };
-        let producer = self.producer.read().await;
+        let producer = self.producer.plain()?.read().await;
         if let Err(error) = producer
             .send_with_callback_timeout(message, callback, self.timeout)
             .await
@@ -185,7 +251,7 @@ impl Work {
 
     async fn oneway(&self, i: u64) -> Result<()> {
         let (message, account) = self.message(i)?;
-        let result = self.producer.read().await.send_oneway(message).await;
+        let result = self.producer.plain()?.read().await.send_oneway(message).await;
         self.outcome(&account, result.as_ref().map(|()| None), now());
         Ok(())
     }
@@ -198,6 +264,7 @@ impl Work {
             |queues: &[MessageQueue], _: &Message, shard: &usize| queues.get(shard % queues.len()).cloned();
         let result = self
             .producer
+            .plain()?
             .read()
             .await
             .send_with_selector_timeout(message, select, shard, self.timeout)
@@ -215,6 +282,7 @@ impl Work {
         let start = now();
         let result = self
             .producer
+            .plain()?
             .read()
             .await
             .send_batch_with_timeout(messages, self.timeout)
@@ -245,19 +313,28 @@ impl Work {
             body(size)
         };
         let key = format!("{}-{i}", self.command.optional("key").unwrap_or("k"));
+        // Several tags, separated by commas, take turns.
+        let tags: Vec<&str> = self
+            .command
+            .optional("tag")
+            .unwrap_or("TagA")
+            .split(',')
+            .collect();
+        let tag = tags[usize::try_from(i)? % tags.len()].to_owned();
         let mut message = Message::builder()
             .topic(self.command.text("topic")?)
-            .tags(self.command.optional("tag").unwrap_or("TagA"))
+            .tags(tag.as_str())
             .key(key.as_str())
             .body(body)
             .build()?;
         let number = i.to_string();
         let properties = [("note", "PROPERTY-CANARY"), ("number", number.as_str())];
-        for (name, value) in properties
-            .into_iter()
-            .chain(self.command.with_prefix("prop."))
-        {
+        for (name, value) in properties.into_iter().chain(self.command.with_prefix("prop.")) {
             message.put_property(name.into(), value.into());
+        }
+        let timer = self.command.number("timer", 0)?;
+        if timer > 0 {
+            message.set_deliver_time_ms(now() / 1_000_000 + timer);
         }
         let level = self.command.number("level", 0)?;
         if level > 0 {
@@ -273,6 +350,7 @@ impl Work {
         let account = Account {
             id: id.to_string(),
             key,
+            tag,
             start: now(),
         };
         Ok((message, account))
@@ -305,7 +383,7 @@ impl Work {
     fn line(&self, event: &str, account: &Account, end: u64) -> Value {
         json!({
             "event": event, "cmd": self.cmd, "mode": self.mode, "msgId": account.id,
-            "topic": self.command.optional("topic"), "tag": self.command.optional("tag").unwrap_or("TagA"),
+            "topic": self.command.optional("topic"), "tag": account.tag,
             "key": account.key, "startNs": account.start, "endNs": end,
         })
     }

@@ -2,33 +2,24 @@
 
 use testbed::{
     Mode,
-    client::{Feature::Send, Library},
-    compare::{Context, Rules},
+    client::Feature::{Batch, Context},
+    compare::{Context::Carried, Rules},
 };
 
-use crate::{
-    bench::Pairing,
-    row::{Drive::Plain as P, Plain, Row},
-};
+use crate::row::{Drive::Plain as P, Plain, Row};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
 
 const RULES: Rules = Rules {
-    context: Context::Carried(TRACE, PARENT),
+    context: Carried(TRACE, PARENT),
     ..Rules::usual()
 };
-
-/// Whether the program can put properties of any name into messages. Where an agent puts `traceparent` there, over what the
-/// application put, that context is the message's.
-fn carries(pairing: Pairing) -> bool {
-    matches!(pairing.library, Library::Java(_) | Library::Go)
-}
 
 const fn carried(name: &'static str, send: crate::row::Arguments) -> Row {
     Row {
         name,
-        on: carries,
+        needs: &[Context],
         rules: RULES,
         drive: P(Plain::new(Mode::Sync).send(send).count(5, 5)),
     }
@@ -76,10 +67,10 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     Row {
         name: "carried SkyWalking context",
-        on: carries,
+        needs: &[Context],
         rules: Rules {
             // What the model computes from this trace, segment and span (docs/trace-model.md §1).
-            context: Context::Carried("8d5eb67bb6c2c5a1a8876b749b177a42", "79003a77a2d54073"),
+            context: Carried("8d5eb67bb6c2c5a1a8876b749b177a42", "79003a77a2d54073"),
             ..Rules::usual()
         },
         drive: P(Plain::new(Mode::Sync)
@@ -91,7 +82,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "a malformed context",
-        on: carries,
+        needs: &[Context],
         rules: Rules::usual(),
         drive: P(Plain::new(Mode::Sync)
             .send(&[("prop.traceparent", "00-00000000000000000000000000000000-00f067aa0ba902b7-01")])
@@ -99,7 +90,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "a carried context in batches",
-        on: |pairing| carries(pairing) && pairing.can(Send(Mode::Batch)),
+        needs: &[Context, Batch],
         rules: RULES,
         drive: P(Plain::new(Mode::Batch)
             .send(&[(

@@ -1,6 +1,13 @@
 //! Where a consumer starts, and what sets it somewhere else: offsets, resets, assignments, administrators.
 
-use testbed::{Mode, client::Said, compare::Rules};
+use testbed::{
+    Mode,
+    client::{
+        Feature::{DirectConsumption, Rebalance, ResetOffset, Send, StartingPoint},
+        Said,
+    },
+    compare::Rules,
+};
 
 use crate::{
     bench::PATIENCE,
@@ -18,25 +25,25 @@ const INTERRUPTED: Rules = Rules {
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "consuming from the last message",
-        on: |pairing| !pairing.is_other(),
+        needs: &[StartingPoint],
         rules: RULES,
         drive: Own(|stage| late(stage, &[("from", "last")])),
     },
     Row {
         name: "consuming from a point in time",
-        on: |pairing| !pairing.is_other(),
+        needs: &[StartingPoint],
         rules: RULES,
         drive: Own(|stage| late(stage, &[("from", "ago:1000")])),
     },
     Row {
         name: "offsets set back while consuming",
-        on: |pairing| !pairing.is_other(),
+        needs: &[ResetOffset],
         rules: INTERRUPTED,
         drive: Own(reset),
     },
     Row {
         name: "direct consumption",
-        on: |pairing| !pairing.is_other(),
+        needs: &[DirectConsumption],
         rules: Rules {
             success: &["offset_commit", "direct"],
             ..RULES
@@ -45,7 +52,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "a queue that goes to another process",
-        on: |pairing| !pairing.is_other(),
+        needs: &[Rebalance],
         rules: INTERRUPTED,
         drive: Own(rebalance),
     },
@@ -70,7 +77,8 @@ fn reset(stage: &Stage<'_>) -> anyhow::Result<()> {
     stage.consume(&[("delay", "20")])?;
     stage.send(Mode::Sync, 20, &[])?;
     stage.handled(20)?;
-    stage.bench.server.reset_offset(&stage.topic, &stage.group)?;
+    let (server, library) = (&stage.bench.server, stage.bench.pairing.library);
+    server.reset_offset(&stage.topic, &stage.group, library)?;
     stage.handled(40).map(drop)
 }
 
@@ -92,7 +100,9 @@ fn direct(stage: &Stage<'_>) -> anyhow::Result<()> {
 /// A second process joins while the first has much to do.
 fn rebalance(stage: &Stage<'_>) -> anyhow::Result<()> {
     stage.consume(&[("delay", "100"), ("threads", "2")])?;
-    let send = testbed::Send::new(&stage.shared_producer()?, &stage.topic, Mode::Async, 120);
+    let asynchronous = stage.bench.pairing.lacks(Send(Mode::Async)).is_none();
+    let mode = if asynchronous { Mode::Async } else { Mode::Sync };
+    let send = testbed::Send::new(&stage.shared_producer()?, &stage.topic, mode, 120);
     stage.bench.producer.send(send)?;
     stage.handled(20)?;
     stage.consume_in(1, &stage.group, &stage.topic, &[("delay", "20")])?;

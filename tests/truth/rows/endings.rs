@@ -1,6 +1,13 @@
 //! Handlers that fail, take long, end out of order, stop, or are killed.
 
-use testbed::{Consume, Mode, client::Said, compare::Rules};
+use testbed::{
+    Consume, Mode,
+    client::{
+        Feature::{Begins, MaxRetries, Pause},
+        Said,
+    },
+    compare::Rules,
+};
 
 use crate::{
     bench::PATIENCE,
@@ -15,7 +22,7 @@ const RULES: Rules = Rules::usual();
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "a retry",
-        on: |_| true,
+        needs: &[],
         rules: RULES,
         drive: P(Plain::new(Mode::Sync)
             .consumer(&[("fail", "1"), ("failKey", "k-3")])
@@ -23,13 +30,13 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "retries up to the dead-letter queue",
-        on: |pairing| !pairing.is_other(),
+        needs: &[MaxRetries],
         rules: RULES,
         drive: Own(dead_letter),
     },
     Row {
         name: "handlers slower than the commit interval",
-        on: |pairing| !pairing.is_other(),
+        needs: &[],
         rules: RULES,
         drive: P(Plain::new(Mode::Sync)
             .consumer(&[("delay", "6500"), ("threads", "4")])
@@ -37,7 +44,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "handlers that end out of order",
-        on: |pairing| !pairing.is_other(),
+        needs: &[],
         rules: RULES,
         drive: P(Plain::new(Mode::Sync)
             .consumer(&[("delay", "4000"), ("delayKey", "k-1"), ("threads", "8")])
@@ -45,13 +52,13 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "a paused consumer",
-        on: |pairing| !pairing.is_other(),
+        needs: &[Pause],
         rules: RULES,
         drive: Own(paused),
     },
     Row {
         name: "a consumer killed in mid-handler",
-        on: |pairing| !pairing.is_other(),
+        needs: &[Begins],
         rules: Rules {
             unhandled: true,
             ..RULES

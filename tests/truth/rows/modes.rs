@@ -2,7 +2,10 @@
 
 use testbed::{
     Mode,
-    client::{Feature::PushOrderly, Library},
+    client::Feature::{
+        self, Broadcast, BrokerAssignment, LitePull, LitePullByHand, Pop, Pull, PushOrderly, PushSeveral,
+        SchedulePull, SqlFilter,
+    },
     compare::Rules,
 };
 
@@ -26,26 +29,19 @@ const POPPED: Rules = Rules {
     ..RULES
 };
 
-const fn pulled(name: &'static str, consumer: Arguments) -> Row {
+const fn pulled(name: &'static str, needs: &'static [Feature], consumer: Arguments) -> Row {
     Row {
         name,
-        on: |pairing| pairing.is_java(),
+        needs,
         rules: PULLED,
         drive: P(Plain::new(Mode::Sync).consumer(consumer)),
-    }
-}
-
-const fn lite(name: &'static str, consumer: Arguments) -> Row {
-    Row {
-        on: |pairing| pairing.is_java() && pairing.has_lite_pull(),
-        ..pulled(name, consumer)
     }
 }
 
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "push, orderly",
-        on: |pairing| pairing.can(PushOrderly),
+        needs: &[PushOrderly],
         rules: Rules {
             orderly: true,
             kind: "fifo",
@@ -57,8 +53,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "push, orderly, with a suspended queue",
-        // C++'s client does not count the attempts.
-        on: |pairing| pairing.can(PushOrderly) && pairing.library != Library::Cpp,
+        needs: &[PushOrderly],
         rules: Rules {
             orderly: true,
             kind: "fifo",
@@ -71,32 +66,35 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "push, a handler for several messages at once",
-        on: |pairing| !pairing.is_other(),
+        needs: &[PushSeveral],
         rules: RULES,
         drive: P(Plain::new(Mode::Async).consumer(&[("batch", "8")]).count(60, 60)),
     },
-    Row {
-        // Go's pull consumer is what Java calls a lite one.
-        on: |pairing| !pairing.is_other() && pairing.has_lite_pull(),
-        ..lite("lite pull, subscribed, automatic commits", &[("kind", "lite")])
-    },
-    lite(
+    pulled(
+        "lite pull, subscribed, automatic commits",
+        &[LitePull],
+        &[("kind", "lite")],
+    ),
+    pulled(
         "lite pull, subscribed, commits by hand",
+        &[LitePull, LitePullByHand],
         &[("kind", "lite"), ("manual", "1")],
     ),
-    lite(
+    pulled(
         "lite pull, assigned, automatic commits",
+        &[LitePull, LitePullByHand],
         &[("kind", "lite"), ("assign", "1")],
     ),
-    lite(
+    pulled(
         "lite pull, assigned, commits by hand",
+        &[LitePull, LitePullByHand],
         &[("kind", "lite"), ("assign", "1"), ("manual", "1")],
     ),
-    pulled("assigned pull", &[("kind", "pull")]),
-    pulled("scheduled pull", &[("kind", "schedule")]),
+    pulled("assigned pull", &[Pull], &[("kind", "pull")]),
+    pulled("scheduled pull", &[SchedulePull], &[("kind", "schedule")]),
     Row {
         name: "pop",
-        on: |pairing| pairing.can_pop(),
+        needs: &[Pop],
         rules: POPPED,
         drive: Own(|stage| {
             by_broker(
@@ -109,7 +107,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "pop, with failures",
-        on: |pairing| pairing.can_pop(),
+        needs: &[Pop],
         rules: POPPED,
         drive: Own(|stage| {
             let consumer: Arguments = &[
@@ -123,13 +121,13 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "push by pull, queues assigned by the broker",
-        on: |pairing| pairing.is_5(),
+        needs: &[BrokerAssignment],
         rules: RULES,
         drive: Own(|stage| by_broker(stage, "PULL", &[("serverRebalance", "1")], 20)),
     },
     Row {
         name: "broadcasting to two processes",
-        on: |pairing| !pairing.is_other(),
+        needs: &[Broadcast],
         rules: Rules {
             success: &["none"],
             failure: &["none"],
@@ -140,19 +138,19 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "two groups on one topic",
-        on: |pairing| !pairing.is_other(),
+        needs: &[],
         rules: RULES,
         drive: Own(two_groups),
     },
     Row {
         name: "two topics in one group",
-        on: |pairing| !pairing.is_other(),
+        needs: &[],
         rules: RULES,
         drive: Own(two_topics),
     },
     Row {
         name: "a tag filter",
-        on: |pairing| !pairing.is_other(),
+        needs: &[],
         rules: RULES,
         drive: P(Plain::new(Mode::Sync)
             .send(&[("tag", "TagA,TagB")])
@@ -161,7 +159,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "an SQL filter",
-        on: |pairing| !pairing.is_other(),
+        needs: &[SqlFilter],
         rules: RULES,
         drive: P(Plain::new(Mode::Sync)
             .consumer(&[("sql", "number >= 15 AND TAGS = 'TagA'")])

@@ -2,16 +2,13 @@
 
 use testbed::{
     Mode,
-    client::{
-        Feature::{Compress, DelayLevel, Send},
-        Library,
-    },
+    client::Feature::{Batch, Compress, DelayLevel, DeliveryTime, LumpedBatch, MessageTrace, Send},
     compare::Rules,
     server::MAX_BODY,
 };
 
 use crate::{
-    bench::{Flavour, PATIENCE},
+    bench::PATIENCE,
     row::{
         Drive::{Own, Plain as P},
         Plain, Row, Stage,
@@ -23,31 +20,37 @@ const RULES: Rules = Rules::usual();
 pub(crate) const ROWS: &[Row] = &[
     Row {
         name: "sync sends",
-        on: |_| true,
+        needs: &[],
         rules: RULES,
         drive: P(Plain::new(Mode::Sync)),
     },
     Row {
         name: "async sends",
-        on: |pairing| pairing.can(Send(Mode::Async)),
+        needs: &[Send(Mode::Async)],
         rules: RULES,
         drive: P(Plain::new(Mode::Async)),
     },
     Row {
         name: "one-way sends",
-        on: |pairing| pairing.can(Send(Mode::OneWay)),
+        needs: &[Send(Mode::OneWay)],
         rules: RULES,
         drive: Own(one_way),
     },
     Row {
         name: "batch sends",
-        on: |pairing| pairing.can(Send(Mode::Batch)) && pairing.library != Library::Cpp,
+        needs: &[Batch],
         rules: RULES,
         drive: P(Plain::new(Mode::Batch)),
     },
     Row {
+        name: "batches that the broker takes for one message",
+        needs: &[LumpedBatch],
+        rules: RULES,
+        drive: P(Plain::new(Mode::Batch).count(20, 5)),
+    },
+    Row {
         name: "ordered sends",
-        on: |pairing| pairing.can(Send(Mode::Ordered)),
+        needs: &[Send(Mode::Ordered)],
         rules: Rules {
             kind: "fifo",
             ..RULES
@@ -56,7 +59,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "messages delayed by a level",
-        on: |pairing| pairing.can(DelayLevel),
+        needs: &[DelayLevel],
         rules: Rules {
             kind: "delay",
             deferred: true,
@@ -66,7 +69,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "messages with a delivery time",
-        on: |pairing| !pairing.is_other() && pairing.server.starts_with('5'),
+        needs: &[DeliveryTime],
         rules: Rules {
             kind: "delay",
             deferred: true,
@@ -76,7 +79,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "recalled messages",
-        on: |pairing| pairing.is_5(),
+        needs: &[Send(Mode::Recall)],
         rules: Rules {
             kind: "delay",
             deferred: true,
@@ -86,7 +89,7 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "compressed bodies",
-        on: |pairing| pairing.can(Compress),
+        needs: &[Compress],
         rules: RULES,
         drive: P(Plain::new(Mode::Sync)
             .producer(&[("compress", "1024")])
@@ -94,13 +97,13 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "bodies of 300 KB",
-        on: |_| true,
+        needs: &[],
         rules: RULES,
         drive: P(Plain::new(Mode::Sync).send(&[("size", "300000")]).count(8, 8)),
     },
     Row {
         name: "empty tags and several keys' worth of properties",
-        on: |pairing| !pairing.is_other(),
+        needs: &[],
         rules: RULES,
         drive: P(Plain::new(Mode::Sync).send(&[
             ("prop.city", "Zürich"),
@@ -110,20 +113,19 @@ pub(crate) const ROWS: &[Row] = &[
     },
     Row {
         name: "refused sends",
-        // C++'s client sends again by itself and does not tell.
-        on: |pairing| pairing.library != Library::Cpp && pairing.flavour != Flavour::Proxy,
+        needs: &[],
         rules: RULES,
         drive: Own(refused),
     },
     Row {
         name: "requests and replies",
-        on: |pairing| !pairing.is_other(),
+        needs: &[Send(Mode::Request)],
         rules: RULES,
         drive: Own(requests),
     },
     Row {
         name: "the clients' own message traces",
-        on: |pairing| !pairing.is_other(),
+        needs: &[MessageTrace],
         rules: Rules {
             success: &["client_trace", "offset_commit"],
             ..RULES

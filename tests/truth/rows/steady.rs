@@ -16,7 +16,7 @@ const RATE: usize = 2000;
 /// The main scenario. It has its bench for itself.
 pub(crate) static STEADY: Row = Row {
     name: "2,000 messages a second",
-    on: |_| true,
+    needs: &[],
     rules: Rules {
         success: &["offset_commit", "client_trace"],
         ..Rules::usual()

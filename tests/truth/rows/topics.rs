@@ -1,7 +1,11 @@
 //! Topics of other kinds: the broker stores or numbers their messages differently.
 
 use anyhow::Result;
-use testbed::{Mode, Send, compare::Rules};
+use testbed::{
+    Mode, Send,
+    client::Feature::{InnerBatch, StaticTopic},
+    compare::Rules,
+};
 
 use crate::{
     bench::PATIENCE,
@@ -11,13 +15,13 @@ use crate::{
 pub(super) const ROWS: &[Row] = &[
     Row {
         name: "inner batches",
-        on: |pairing| pairing.is_5(),
+        needs: &[InnerBatch],
         rules: Rules::usual(),
         drive: Own(inner_batches),
     },
     Row {
         name: "a static topic",
-        on: |pairing| pairing.is_5(),
+        needs: &[StaticTopic],
         rules: Rules::usual(),
         drive: Own(static_topic),
     },

@@ -73,11 +73,14 @@ impl Lifecycle {
     }
 }
 
-/// `consumeResult` of the answer's body: a name, or the number of its place among [`RESULTS`], as Go's client writes it.
+/// `consumeResult` of the answer's body (`consume_result` with rocketmq-rust): a name, or the number of its place among
+/// [`RESULTS`], as Go's client writes it.
 fn outcome(body: &Body) -> Outcome {
     let Body::Raw(body) = body else { return None };
     let value: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let result = value.get("consumeResult")?;
+    let result = value
+        .get("consumeResult")
+        .or_else(|| value.get("consume_result"))?;
     let name = match result.as_u64() {
         Some(place) => *RESULTS.get(usize::try_from(place).ok()?)?,
         None => *RESULTS.iter().find(|name| result == **name)?,

@@ -20,6 +20,10 @@
 //!   interruption: up to the *horizon*, the highest position that an answer to this process named. A commit
 //!   beyond it, or one below the commit before it in the same kind of frame, strands what is open: from then on
 //!   only a send-back can still prove the end of these deliveries.
+//! - **Old news.** A client that pulls from further back while its own offset stays where it was (seen: C++) goes on
+//!   to commit that offset, whatever it is about to deliver anew. So after going back no commit up to the one
+//!   before counts, until one that is lower shows that the client has taken in the reset, or one beyond it that it
+//!   has got further. The same holds for a commit in a pull that asks for what lies below it.
 //! - **Interruptions.** A pull that does not continue where the last answer ended, one that is issued while
 //!   another waits, an answer that corrects the position, and a question for the committed offset (code 14,
 //!   which a client asks when it is assigned a queue) show that the queue was reset or reassigned, or that an
@@ -83,6 +87,8 @@ pub(crate) struct Queue {
     /// Highest position named to this process without interruption.
     horizon: Option<i64>,
     interruption: Option<Interruption>,
+    /// Pulling went on below this committed offset, and no other has been committed since.
+    stale: Option<i64>,
     /// A pull waits for its answer.
     waiting: bool,
     /// The client starts with the queue anew.
@@ -114,6 +120,7 @@ impl Queue {
             next: None,
             horizon: None,
             interruption: None,
+            stale: None,
             waiting: false,
             moved: false,
             answered: None,
@@ -130,6 +137,11 @@ impl Queue {
             Some(next) if offset < next => {
                 self.strand();
                 self.horizon = Some(offset);
+                let commits = [self.last_pull, self.last_update].into_iter().flatten();
+                let latest = commits
+                    .max_by_key(|commit| commit.start)
+                    .map(|commit| commit.offset);
+                self.stale = latest.filter(|committed| *committed > offset);
                 return self.stranded.split_off(&offset);
             }
             Some(next) if broken || offset > next => self.interrupt(offset),
@@ -180,7 +192,11 @@ impl Queue {
             Carrier::Update => (&mut self.last_update, &self.last_pull),
         };
         let last = last.replace(commit);
+        // nobody is done with what it only asks for
+        let ahead = commit.carrier == Carrier::Pull && self.next.is_some_and(|next| offset > next);
+        let ahead = ahead.then_some(offset);
         if last.is_some_and(|last| offset < last.offset) {
+            self.stale = ahead;
             // the other kind of frame may have told before
             if other.is_none_or(|other| other.offset != offset) {
                 self.strand();
@@ -190,6 +206,13 @@ impl Queue {
                 reset: true,
                 ..Progress::default()
             };
+        }
+        match self.stale.max(ahead) {
+            Some(stale) if offset <= stale => {
+                self.stale = Some(stale);
+                return Progress::default();
+            }
+            _ => self.stale = None,
         }
         if let Some(interruption) = self.interruption
             && offset > interruption.limit

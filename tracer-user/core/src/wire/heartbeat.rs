@@ -75,8 +75,12 @@ impl Heartbeat {
 fn consumer(value: &Value) -> Consumer {
     Consumer {
         group: text(value, "groupName"),
-        consume_type: text(value, "consumeType"),
-        broadcasting: text(value, "messageModel") == "BROADCASTING",
+        consume_type: constant(
+            value,
+            "consumeType",
+            &["CONSUME_ACTIVELY", "CONSUME_PASSIVELY", "CONSUME_POP"],
+        ),
+        broadcasting: constant(value, "messageModel", &["BROADCASTING", "CLUSTERING"]) == "BROADCASTING",
         subscriptions: list(value, "subscriptionDataSet").map(subscription).collect(),
     }
 }
@@ -101,6 +105,13 @@ fn text(value: &Value, key: &str) -> String {
         .to_owned()
 }
 
+/// A constant by its name, or, as the C++ client writes it, by its number.
+fn constant(value: &Value, key: &str, names: &[&str]) -> String {
+    let number = value.get(key).and_then(Value::as_u64);
+    let named = number.and_then(|number| names.get(usize::try_from(number).ok()?));
+    named.map_or_else(|| text(value, key), |name| (*name).to_owned())
+}
+
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     value.get(key).and_then(Value::as_array).into_iter().flatten()
 }
@@ -118,6 +129,21 @@ fn offset(body: &[u8], line: usize, column: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn constants_as_the_cpp_client_writes_them() {
+        let heartbeat = |model: u8, kind: u8| {
+            let body = format!(
+                r#"{{"clientID":"1@2","consumerDataSet":[{{"groupName":"g","consumeFromWhere":0,"consumeType":{kind},
+                    "messageModel":{model},"subscriptionDataSet":[]}}],"producerDataSet":null}}"#
+            );
+            let consumer = Heartbeat::parse(body.as_bytes()).unwrap().consumers.remove(0);
+            (consumer.consume_type, consumer.broadcasting)
+        };
+        assert_eq!(heartbeat(0, 1), ("CONSUME_PASSIVELY".to_owned(), true));
+        assert_eq!(heartbeat(1, 0), ("CONSUME_ACTIVELY".to_owned(), false));
+        assert_eq!(heartbeat(2, 9), (String::new(), false));
+    }
 
     #[test]
     fn consumers_and_producers() {

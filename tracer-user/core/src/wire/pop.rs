@@ -147,10 +147,6 @@ impl Ack {
 }
 
 fn ack(value: &Value) -> Option<Ack> {
-    let bits = text(value, ["b", "bitSet"])?;
-    if bits.len() > MAX_BITS / 6 {
-        return None;
-    }
     Some(Ack {
         group: text(value, ["c", "consumerGroup"])?.to_owned(),
         topic: text(value, ["t", "topic"])?.to_owned(),
@@ -158,8 +154,20 @@ fn ack(value: &Value) -> Option<Ack> {
         queue_id: int(value, ["q", "queueId"])?,
         pop_time: int(value, ["pt", "popTime"])?,
         start_offset: int(value, ["so", "startOffset"])?,
-        bits: BASE64_STANDARD.decode(bits).ok()?,
+        bits: bits(field(value, ["b", "bitSet"])?)?,
     })
+}
+
+/// The bytes of a bit set: in base64, or as the numbers that rocketmq-rust writes.
+fn bits(value: &Value) -> Option<Vec<u8>> {
+    match value {
+        Value::String(text) if text.len() <= MAX_BITS / 6 => BASE64_STANDARD.decode(text).ok(),
+        Value::Array(bytes) if bytes.len() <= MAX_BITS / 8 => {
+            let bytes = bytes.iter().map(|byte| u8::try_from(byte.as_u64()?).ok());
+            bytes.collect()
+        }
+        _ => None,
+    }
 }
 
 fn field<'a, const N: usize>(value: &'a Value, names: [&str; N]) -> Option<&'a Value> {
@@ -221,11 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn batches_in_both_forms() {
+    fn batches_in_all_forms() {
         for body in [
             r#"{"brokerName":"broker-a","acks":[{"c":"cg","t":"orders","r":"0","so":1234,"q":2,"rq":4,"pt":5,"it":6,"b":"BQE="}]}"#,
             r#"{"brokerName":"broker-a","acks":[{"consumerGroup":"cg","topic":"orders","retry":"0","startOffset":1234,
                 "queueId":2,"reviveQueueId":4,"popTime":5,"invisibleTime":6,"bitSet":"BQE="}]}"#,
+            r#"{"brokerName":"broker-a","acks":[{"c":"cg","t":"orders","r":"0","so":1234,"q":2,"rq":4,"pt":5,"it":6,
+                "b":[5,1,0,0,0,0,0,0]}]}"#,
         ] {
             let batch = BatchAck::parse(body.as_bytes()).unwrap();
             assert_eq!(batch.broker_name, "broker-a");
@@ -246,6 +256,8 @@ mod tests {
             "{}",
             r#"{"acks":[{}]}"#,
             r#"{"acks":[{"c":"cg","t":"orders","r":"0","so":1,"q":2,"pt":5,"b":"?"}]}"#,
+            r#"{"acks":[{"c":"cg","t":"orders","r":"0","so":1,"q":2,"pt":5,"b":[256]}]}"#,
+            r#"{"acks":[{"c":"cg","t":"orders","r":"0","so":1,"q":2,"pt":5,"b":{}}]}"#,
             &format!(r#"{{"acks":[{{"c":"cg","t":"orders","r":"0","so":1,"q":2,"pt":5,"b":"{long}"}}]}}"#),
         ] {
             assert!(BatchAck::parse(body.as_bytes()).is_err(), "{body:.60}");

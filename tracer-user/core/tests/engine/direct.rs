@@ -85,6 +85,18 @@ fn results_as_numbers() {
 }
 
 #[test]
+fn results_as_rocketmq_rust_writes_them() {
+    let mut s = Script::new();
+    let c = s.connect();
+    s.at(10).read(c, consume(1, &message("orders", 1, K1)));
+    let body = r#"{"order":false,"auto_commit":true,"consume_result":"CR_SUCCESS","remark":null,"spent_time_mills":6}"#;
+    s.at(15).write(c, response(0, 1).body(body));
+    let span = brief(&s.spans());
+    assert!(span.contains("evidence=direct"), "{span}");
+    assert_eq!(s.totals().ended_by_answer, 1);
+}
+
+#[test]
 fn a_client_that_refuses_or_does_not_answer() {
     let mut s = Script::new();
     let c = s.connect();

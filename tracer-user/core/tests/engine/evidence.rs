@@ -230,6 +230,50 @@ fn after_a_reset_backwards_the_redelivery_counts() {
 }
 
 #[test]
+fn a_client_that_goes_back_but_not_with_its_offset() {
+    let (mut s, c) = given();
+    s.at(20).write(c, update_offset(2, "cg", "orders", 0, 4));
+    // as the C++ client does when it is told to reset
+    s.at(30).write(c, pull(3, "cg", "orders", 0, 1, Some(4)));
+    s.at(40).read(c, found(3, 4, &three()));
+    s.at(50).write(c, pull(4, "cg", "orders", 0, 4, Some(4)));
+    s.at(60).write(c, update_offset(5, "cg", "orders", 0, 4));
+    s.at(70).read(c, found(4, 5, &[message("orders", 4, "later")]));
+    s.at(80).write(c, pull(6, "cg", "orders", 0, 5, Some(4)));
+    s.at(90).write(c, update_offset(7, "cg", "orders", 0, 5));
+    assert_snapshot!(evidence(&s), @r#"
+    queue_offset=1 evidence=offset_commit 11..21 end_uncertainty_ms=10
+    queue_offset=2 evidence=offset_commit 11..21 end_uncertainty_ms=10
+    queue_offset=3 evidence=offset_commit 11..21 end_uncertainty_ms=10
+    queue_offset=1 evidence=offset_commit 41..91 end_uncertainty_ms=50
+    queue_offset=2 evidence=offset_commit 41..91 end_uncertainty_ms=50
+    queue_offset=3 evidence=offset_commit 41..91 end_uncertainty_ms=50
+    queue_offset=4 evidence=offset_commit 71..91 end_uncertainty_ms=20
+    "#);
+}
+
+#[test]
+fn a_commit_ahead_of_its_own_pull_proves_nothing() {
+    let (mut s, c) = given();
+    s.at(20).write(c, update_offset(2, "cg", "orders", 0, 4));
+    // told to reset, the C++ client commits twice, and goes on with its offset of before all the same
+    s.at(30).write(c, update_offset(3, "cg", "orders", 0, 1));
+    s.at(32).write(c, update_offset(4, "cg", "orders", 0, 1));
+    s.at(40).write(c, pull(5, "cg", "orders", 0, 1, Some(4)));
+    s.at(50).read(c, found(5, 4, &three()));
+    s.at(60).write(c, pull(6, "cg", "orders", 0, 4, Some(4)));
+    s.at(70).write(c, update_offset(7, "cg", "orders", 0, 4));
+    assert_snapshot!(evidence(&s), @r#"
+    queue_offset=1 evidence=offset_commit 11..21 end_uncertainty_ms=10
+    queue_offset=2 evidence=offset_commit 11..21 end_uncertainty_ms=10
+    queue_offset=3 evidence=offset_commit 11..21 end_uncertainty_ms=10
+    queue_offset=1 evidence=none 51..51 -
+    queue_offset=2 evidence=none 51..51 -
+    queue_offset=3 evidence=none 51..51 -
+    "#);
+}
+
+#[test]
 fn a_reset_beyond_what_was_delivered_proves_nothing() {
     let (mut s, c) = given();
     s.at(20).write(c, update_offset(2, "cg", "orders", 0, 500));
