@@ -408,3 +408,45 @@ fn a_refused_batch_has_one_span() {
     set(&mut span, "messaging.batch.message_count", json!(2));
     assert_eq!(problems(span), 1);
 }
+
+#[test]
+fn a_library_that_sends_again_by_itself_has_a_span_for_each_attempt() {
+    let failed = Sent {
+        error: Some("refused".to_owned()),
+        ..sent()
+    };
+    let attempt = |id: &str, at: u64| {
+        let mut span = send_span();
+        set(&mut span, "messaging.message.id", json!(id));
+        set(&mut span, "error.type", json!("MESSAGE_ILLEGAL"));
+        span.trace_id = ids::trace_id(id);
+        span.span_id = "00f067aa0ba902b7".to_owned();
+        (span.status, span.start_ns, span.end_ns) = (2, at, at + 1);
+        span
+    };
+    let problems = |library: Library, spans: &[Span]| {
+        let said = Said {
+            failed: vec![failed.clone()],
+            ..Said::default()
+        };
+        let pid = PID;
+        let witness = Witness { pid, library, said };
+        let story = Story {
+            topics: &["t".to_owned()],
+            witnesses: &[witness],
+            rules: Rules::usual(),
+            agent: None,
+            proxy: None,
+        };
+        compare(&story, spans).problems.len()
+    };
+    let [first, second, last] =
+        [("A", 2_000_000), ("B", 3_000_000), (KEY, 4_000_000)].map(|(id, at)| attempt(id, at));
+    let all = [first.clone(), second, last.clone()];
+    assert_eq!(problems(Library::Cpp, &all), 0);
+    assert_ne!(problems(Library::Cpp, &all[1..]), 0, "two attempts");
+    assert_ne!(problems(Library::Go, &all), 0, "a library that does not");
+    assert_eq!(problems(Library::Go, &[last]), 0);
+    let early = [attempt("A", 1), all[1].clone(), all[2].clone()];
+    assert_ne!(problems(Library::Cpp, &early), 0, "before the call");
+}
