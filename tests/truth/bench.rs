@@ -111,6 +111,12 @@ impl Pairing {
                 kind: "normal",
                 ..rules
             },
+            // Its acknowledgements come in batches that a broker does not take (§2.6): what it popped comes again when the
+            // invisible time is over, also while it stops.
+            (Library::Rust, _) if rules.success == ["ack"] => Rules {
+                unhandled: true,
+                ..rules
+            },
             _ => rules,
         }
     }
