@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::Global;
 use aya_log_ebpf::debug;
-use tracer_abi::{Counter, Direction, Header, Kind, Role};
+use tracer_abi::{Counter, Direction, Header, IOVECS, Kind, Role};
 
 use crate::{
     copy::copy,
@@ -16,6 +16,7 @@ use crate::{
     scratch::exchange,
     socket::{self, verdict},
     source::Source,
+    verifier::{at_most, forget},
 };
 
 /// 1: the broker's end of a connection is copied too.
@@ -33,14 +34,32 @@ pub(crate) fn send_started(sk: *mut c_void) {
     }
 }
 
-/// A send or receive moved nothing.
+/// Bytes stay in the receive queue.
+const MSG_PEEK: i32 = 0x2;
+/// Bytes are thrown away instead of copied.
+const MSG_TRUNC: i32 = 0x20;
+/// No stream bytes at all: the error queue.
+const MSG_ERRQUEUE: i32 = 0x2000;
+
+/// A send or receive with these `flags` returned `ret`: the bytes that it moved, or an error.
+///
+/// # Safety
+/// `sk` must be a `struct sock *` argument of the running program, and a TCP socket.
 #[inline(always)]
-pub(crate) fn nothing_moved(sk: *mut c_void, direction: Direction) {
-    if direction == Direction::SEND
-        && let Some(conn) = socket::existing(sk)
-    {
-        conn.send_start_ns = 0;
+pub(crate) unsafe fn returned(sk: *mut c_void, direction: Direction, ret: i32, flags: i32) {
+    let received = direction == Direction::RECV;
+    if ret <= 0 {
+        if !received && let Some(conn) = socket::existing(sk) {
+            conn.send_start_ns = 0;
+        }
+        return;
     }
+    if received && flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
+        return;
+    }
+    let readable = !(received && flags & MSG_TRUNC != 0);
+    // SAFETY: by the contract above.
+    unsafe { operation(sk, direction, ret as u64, readable) };
 }
 
 /// A send or receive moved `length` bytes; `readable` is false where they are not in the caller's buffers.
@@ -48,7 +67,7 @@ pub(crate) fn nothing_moved(sk: *mut c_void, direction: Direction) {
 /// # Safety
 /// `sk` must be a `struct sock *` argument of the running program, and a TCP socket.
 #[inline(always)]
-pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u64, readable: bool) {
+unsafe fn operation(sk: *mut c_void, direction: Direction, length: u64, readable: bool) {
     let Some(conn) = socket::get_or_create(sk) else {
         count(Counter::NoStorage, 1);
         return;
@@ -76,10 +95,11 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
     let skipped = offset.saturating_sub(before);
     // after bytes that went past, the start may be that of an earlier send
     let elapsed = if direction == Direction::SEND && start_ns != 0 && skipped == 0 {
-        time_ns - start_ns
+        at_most(time_ns - start_ns, u64::from(u32::MAX))
     } else {
         0
     };
+    let elapsed = forget(elapsed, time_ns);
     let header = Header {
         kind: Kind::DATA,
         direction,
@@ -89,21 +109,18 @@ pub(crate) unsafe fn operation(sk: *mut c_void, direction: Direction, length: u6
         time_ns,
         offset,
         original: 0,
-        elapsed_ns: if elapsed < u64::from(u32::MAX) {
-            elapsed as u32
-        } else {
-            u32::MAX
-        },
+        elapsed_ns: elapsed as u32,
         tgid,
         tid,
     };
     let source = if readable {
         Source::of_syscall()
     } else {
-        Source {
-            address: 0,
-            vectors: 0,
-        }
+        Source::NONE
+    };
+    let source = Source {
+        address: forget(source.address, time_ns),
+        vectors: at_most(forget(source.vectors, time_ns), IOVECS),
     };
     let way = conn.way(direction);
     if way.follow.place == place::KNOWN {

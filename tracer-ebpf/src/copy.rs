@@ -20,6 +20,7 @@ use crate::{
     scratch::{self, Slot},
     socket::Way,
     source::{Source, Vector, read_pair},
+    verifier::at_most,
 };
 
 /// 1: bodies are copied too, and user space skips them.
@@ -247,7 +248,7 @@ fn look(slot: &mut Slot, index: &mut u32) -> i64 {
         Withheld::None => {}
         Withheld::Skip => slot.cursor.skipped += u64::from(withheld),
         Withheld::Copy => {
-            let at = least(slot.cursor.filled, CHUNK as u64) as usize;
+            let at = at_most(slot.cursor.filled, CHUNK as u64) as usize;
             if let Some(target) = slot.data.get_mut(at..at + 12) {
                 // SAFETY: from one part of a map value to another; the helper takes kernel addresses.
                 unsafe {
@@ -315,15 +316,16 @@ unsafe extern "C" fn search_step(_turn: u32, context: *mut c_void) -> i64 {
 fn read(slot: &mut Slot, n: u64, copies: bool, looks: bool) -> bool {
     // VERIFIER: each bound by itself, right before the call: place and length are not related to one another, so the
     // buffers are twice as long as what is used of them.
-    let at = least(
+    let bound = if looks { WINDOW } else { CHUNK } as u64;
+    let at = at_most(
         if looks {
             u64::from(slot.follow.have)
         } else {
             slot.cursor.filled
         },
-        if looks { WINDOW as u64 } else { CHUNK as u64 },
+        bound,
     );
-    let n = least(n, if looks { WINDOW as u64 } else { CHUNK as u64 });
+    let n = at_most(n, bound);
     let target: *mut u8 = if looks {
         match slot.window.get_mut(at as usize..) {
             Some(t) => t.as_mut_ptr(),
@@ -349,7 +351,7 @@ fn read(slot: &mut Slot, n: u64, copies: bool, looks: bool) -> bool {
         return false;
     }
     if looks && copies {
-        let at = least(slot.cursor.filled, CHUNK as u64) as usize;
+        let at = at_most(slot.cursor.filled, CHUNK as u64) as usize;
         let Some(rest) = slot.data.get_mut(at..) else {
             return false;
         };

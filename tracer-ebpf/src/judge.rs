@@ -10,6 +10,7 @@ use crate::{
     follow::Follow,
     socket::{Conn, verdict},
     source::{Source, read_prefix, read_u32},
+    verifier::at_most,
 };
 
 /// One operation of a direction whose place is not known.
@@ -28,11 +29,7 @@ pub(crate) struct Attempt {
 #[inline(always)]
 pub(crate) fn judge(conn: &mut Conn, op: &Attempt) -> bool {
     let way = conn.way(op.direction);
-    let held = if way.held as usize <= PREFIX {
-        way.held as usize
-    } else {
-        0
-    };
+    let held = at_most(way.held.into(), PREFIX as u64) as usize;
     let mut found = Verdict::Other;
     if held != 0 {
         let have = read_prefix(op.source, op.length, &mut way.prefix, held);

@@ -1,7 +1,7 @@
 //! Kernel side of rmqtrace: at each send and receive of a TCP socket, is it RocketMQ, and if so, copy the bytes.
 //!
 //! ```text
-//! hooks::socktrace → capture::operation → judge → copy (by follow) → emit → ring buffer
+//! hooks::{socktrace, fentry} → capture::operation → judge → copy (by follow) → emit → ring buffer
 //! hooks::process   → filter
 //! ```
 //!
@@ -29,6 +29,7 @@ mod kernel;
 mod scratch;
 mod socket;
 mod source;
+mod verifier;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

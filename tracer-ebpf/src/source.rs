@@ -8,6 +8,7 @@ use tracer_abi::{Counter, IOVECS, PREFIX};
 use crate::{
     counters::count,
     kernel::{Syscall, arch},
+    verifier::{at_most, forget},
 };
 
 /// User memory: one buffer, an array of `struct iovec`, or nothing readable.
@@ -27,7 +28,8 @@ pub(crate) struct Vector {
 }
 
 impl Source {
-    const NONE: Source = Source {
+    /// Nothing.
+    pub(crate) const NONE: Source = Source {
         address: 0,
         vectors: 0,
     };
@@ -86,11 +88,16 @@ pub(crate) fn read_pair(at: u64) -> Option<Vector> {
 /// are [`PREFIX`]; returns how many there are then.
 #[inline(always)]
 pub(crate) fn read_prefix(source: Source, length: u64, into: &mut [u8; 2 * PREFIX], have: usize) -> usize {
-    let mut have = have;
+    let have = fill_prefix(source, length, into, have as u64);
+    at_most(forget(have, source.address), PREFIX as u64) as usize
+}
+
+#[inline(always)]
+fn fill_prefix(source: Source, length: u64, into: &mut [u8; 2 * PREFIX], mut have: u64) -> u64 {
     let mut left = length;
     let mut i = 0;
     // VERIFIER: a constant bound. Clients that gather write a frame from three segments (head, header, body).
-    while i < 4 && have < PREFIX && left != 0 {
+    while i < 4 && have < PREFIX as u64 && left != 0 {
         let segment = if source.vectors == 0 {
             Vector {
                 base: source.address,
@@ -105,21 +112,20 @@ pub(crate) fn read_prefix(source: Source, length: u64, into: &mut [u8; 2 * PREFI
             return have;
         };
         i += 1;
-        let room = (PREFIX - have) as u64;
+        let room = PREFIX as u64 - have;
         let n = if segment.length < left {
             segment.length
         } else {
             left
         };
-        let n = if n < room { n } else { room } as usize;
+        let n = if n < room { n } else { room };
         if n == 0 {
             continue;
         }
         // VERIFIER: both bounds, each by itself, right before the call; see `Way::prefix`.
-        if have > PREFIX || n > PREFIX {
-            return have;
-        }
-        let Some(target) = into.get_mut(have..have + n) else {
+        have = at_most(forget(have, source.address), PREFIX as u64);
+        let n = at_most(forget(n, source.address), PREFIX as u64);
+        let Some(target) = into.get_mut(have as usize..(have + n) as usize) else {
             return have;
         };
         // SAFETY: the helper checks the user address.
@@ -128,7 +134,7 @@ pub(crate) fn read_prefix(source: Source, length: u64, into: &mut [u8; 2 * PREFI
             return have;
         }
         have += n;
-        left -= n as u64;
+        left = forget(left - n, source.address);
         if source.vectors == 0 {
             break;
         }

@@ -209,9 +209,9 @@ settings! {
         log_format = "log.format",
     }
     "Capture" {
-        /// How the kernel side is attached: auto or socktrace
+        /// How the kernel side is attached: auto, socktrace or fentry
         #[arg(value_name = "NAME")]
-        strategy = "capture.strategy",
+        capture = "capture.strategy",
         /// Size of the ring buffer, a power of two, such as 16MiB
         #[arg(value_name = "SIZE")]
         ring_bytes = "capture.ring_bytes",

@@ -10,6 +10,7 @@ mod lint;
 mod setup;
 mod test;
 mod truth;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -39,6 +40,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Every kind of message from every client, compared with what the clients logged; writes docs/accuracy.md
     Truth(truth::Options),
+    /// The same recorded clients on several kernels, in virtual machines; writes docs/kernels.md
+    Vm(vm::Options),
     /// Remove everything that the other tasks made in the target directory
     Clean(clean::Options),
 }
@@ -46,6 +49,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::everything(),
+        Task::Vm(options) => vm::vm(&options),
         Task::Build => build::build().map(drop),
         Task::Demo(options) => return demo::run(&options),
         Task::Lint => lint::lint(),

@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::{
     build::{self, cargo},
-    fuzz, lint, setup, truth,
+    fuzz, lint, setup, truth, vm,
 };
 
 /// Seconds for each fuzz target; `cargo xtask fuzz` gives them more.
@@ -105,6 +105,9 @@ pub(crate) fn run(options: &Options) -> ExitCode {
             }
             Ok(())
         });
+    }
+    if !options.no_e2e && options.only_e2e.is_none() {
+        tally.step("kernels, in virtual machines", vm::test);
     }
     if !options.no_e2e {
         end_to_end(&mut tally, options.only_e2e.as_deref());

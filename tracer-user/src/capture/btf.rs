@@ -1,10 +1,11 @@
-//! Reads where members of kernel structures are from the kernel's own type information (BTF).
+//! Reads where members of kernel structures are, and what parameters functions have, from the kernel's own type
+//! information (BTF).
 //!
 //! aya parses BTF too, but its types are private to it; the one maintained parser crate is under the LGPL, which
 //! does not go with a static binary. What is needed here is one pass over the type table.
 //!
-//! Format: Documentation/bpf/btf.rst of the kernel. Only structs, unions, and the kinds that merely name another
-//! type (typedef, const, volatile, restrict, type tag) are followed.
+//! Format: Documentation/bpf/btf.rst of the kernel. Only structs, unions, functions, and the kinds that merely name
+//! another type (typedef, const, volatile, restrict, type tag) are followed.
 
 use std::collections::HashMap;
 
@@ -36,14 +37,18 @@ pub(crate) struct Btf<'a> {
     strings: usize,
     /// Structures and unions by name.
     by_name: HashMap<&'a [u8], Vec<u32>>,
+    /// Prototypes of functions by name.
+    functions: HashMap<&'a [u8], u32>,
 }
 
 const MAGIC: u16 = 0xeb9f;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
+const FUNCTION: u32 = 12;
+const PROTOTYPE: u32 = 13;
 
 impl<'a> Btf<'a> {
-    /// Walks the type table once. `wanted` are the structures that will be asked for.
+    /// Walks the type table once. `wanted` are the structures and functions that will be asked for.
     pub(crate) fn parse(bytes: &'a [u8], wanted: &[&str]) -> Result<Btf<'a>, BtfError> {
         let magic = bytes
             .get(..2)
@@ -61,14 +66,18 @@ impl<'a> Btf<'a> {
             types: vec![0],
             strings,
             by_name: HashMap::new(),
+            functions: HashMap::new(),
         };
         let mut at = first;
         while at < end {
             let info = word(bytes, at + 4)?;
             let (kind, count) = (kind(info), members(info));
-            if kind == STRUCT || kind == UNION {
+            if matches!(kind, STRUCT | UNION | FUNCTION) {
                 let name = btf.name(word(bytes, at)?);
-                if wanted.iter().any(|w| w.as_bytes() == name) {
+                if !wanted.iter().any(|w| w.as_bytes() == name) {
+                } else if kind == FUNCTION {
+                    btf.functions.insert(name, word(bytes, at + 8)?);
+                } else {
                     btf.by_name.entry(name).or_default().push(btf.types.len() as u32);
                 }
             }
@@ -98,6 +107,21 @@ impl<'a> Btf<'a> {
             path: path.into(),
         };
         found.map(|(bits, _)| bits / 8).ok_or_else(none)
+    }
+
+    /// Names of a function's parameters, in order. `None`: there is no such function.
+    pub(crate) fn parameters(&self, function: &str) -> Option<Vec<String>> {
+        let prototype = *self.functions.get(function.as_bytes())?;
+        let at = *self.types.get(prototype as usize)? as usize;
+        let info = word(self.bytes, at + 4).ok()?;
+        if kind(info) != PROTOTYPE {
+            return None;
+        }
+        let name = |i| {
+            let name = self.name(word(self.bytes, at + 12 + i * 8).ok()?);
+            Some(String::from_utf8_lossy(name).into_owned())
+        };
+        (0..members(info)).map(name).collect()
     }
 
     /// (offset in bits, type) of a member.
@@ -172,7 +196,7 @@ fn trailing(kind: u32, count: usize) -> usize {
         // struct, union, variable section, 64-bit enum
         STRUCT | UNION | 15 | 19 => count * 12,
         // enum, function prototype
-        6 | 13 => count * 8,
+        6 | PROTOTYPE => count * 8,
         _ => 0,
     }
 }
@@ -181,15 +205,17 @@ fn trailing(kind: u32, count: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// `struct s { u32 a; struct { u32 b; typedef t c; }; }` by hand: member offsets in bits.
+    /// `struct s { u32 a; struct { u32 b; typedef t c; }; }` and `u32 f(u32 a, u32 b)` by hand: member offsets in bits.
     fn sample() -> Vec<u8> {
-        let strings = b"\0s\0a\0b\0c\0t\0";
+        let strings = b"\0s\0a\0b\0c\0t\0f\0";
         let mut types: Vec<u8> = Vec::new();
         let mut add = |words: &[u32]| words.iter().for_each(|w| types.extend(w.to_ne_bytes()));
         add(&[0, 1 << 24, 4, 32]); // 1: int
         add(&[0, 4 << 24 | 2, 8, 5, 1, 0, 7, 3, 32]); // 2: anonymous struct { b, c }
         add(&[9, 8 << 24, 1]); // 3: typedef t
         add(&[1, 4 << 24 | 2, 12, 3, 1, 0, 0, 2, 32]); // 4: struct s { a, anonymous }
+        add(&[0, 13 << 24 | 2, 1, 3, 1, 5, 1]); // 5: prototype (a, b)
+        add(&[11, 12 << 24, 5]); // 6: function f
         let mut out = Vec::new();
         out.extend(MAGIC.to_ne_bytes());
         out.extend([1, 0]);
@@ -217,6 +243,14 @@ mod tests {
     }
 
     #[test]
+    fn parameters_have_names() {
+        let bytes = sample();
+        let btf = Btf::parse(&bytes, &["f"]).unwrap();
+        assert_eq!(btf.parameters("f").unwrap(), ["a", "b"]);
+        assert_eq!(btf.parameters("s"), None);
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let bytes = sample();
         let btf = Btf::parse(&bytes, &["s"]).unwrap();
@@ -228,8 +262,8 @@ mod tests {
     fn truncation_never_panics() {
         let bytes = sample();
         for n in 0..bytes.len() {
-            if let Ok(btf) = Btf::parse(&bytes[..n], &["s"]) {
-                let _ = btf.offset("s", "c");
+            if let Ok(btf) = Btf::parse(&bytes[..n], &["s", "f"]) {
+                let _ = (btf.offset("s", "c"), btf.parameters("f"));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What can keep the capture from starting, each with its remedy.
 
-use super::btf::BtfError;
+use super::{btf::BtfError, strategy::Strategy};
 
 /// Why the capture could not start.
 #[derive(Debug, thiserror::Error)]
@@ -34,16 +34,41 @@ pub(crate) enum CaptureError {
     /// The kernel's type information lacks something.
     #[error("this kernel is not supported: {0}")]
     Offsets(#[from] BtfError),
-    /// The kernel lacks events that the strategy needs.
+    /// The kernel lacks an event that the strategy which was asked for needs.
     #[error(
-        "this kernel ({release}) has no {missing}: the socktrace strategy needs Linux 6.3 or later \
-         with these tracepoints (6.12, 6.18 and 7.2 have them)"
+        "this kernel ({release}) has no {missing}, which the strategy {strategy} needs; `--capture auto` takes what there is"
     )]
-    KernelTooOld {
+    NoEvent {
         /// `uname -r`.
         release: String,
-        /// The tracepoint that is missing.
+        /// The strategy.
+        strategy: Strategy,
+        /// What is missing.
         missing: String,
+    },
+    /// The kernel lacks events that every strategy needs.
+    #[error(
+        "this kernel ({release}) has no {missing}: rmqtrace needs Linux 6.1 or later, and in 6.1 and 6.2 \
+         programs at functions (CONFIG_FUNCTION_TRACER, on arm64 Linux 6.4)"
+    )]
+    NoStrategy {
+        /// `uname -r`.
+        release: String,
+        /// What is missing, by strategy.
+        missing: String,
+    },
+    /// The kernel has the function, but takes no program at functions.
+    #[error(
+        "this kernel ({release}) refuses programs at functions, here `{function}` ({source}), which the strategy fentry \
+         needs: it was built without them or forbids them; socket tracepoints do without (Linux 6.3 and later)"
+    )]
+    NoTrampolines {
+        /// `uname -r`.
+        release: String,
+        /// The function.
+        function: &'static str,
+        /// What the kernel said.
+        source: aya::programs::ProgramError,
     },
     /// The kernel's verifier refused a program, or attaching failed.
     #[error("the kernel refused the program `{program}`: {source}")]
@@ -57,6 +82,7 @@ pub(crate) enum CaptureError {
     #[error("the eBPF object could not be loaded: {0}")]
     Load(#[from] aya::EbpfError),
     /// The object file could not be read.
+    #[cfg(not(feature = "embed"))]
     #[error("the eBPF object {path} cannot be read ({source}): build it with `cargo xtask build`")]
     NoObject {
         /// Where it was looked for.
@@ -87,10 +113,15 @@ impl CaptureError {
 
     /// The kernel cannot do it.
     pub(crate) fn is_kernel(&self) -> bool {
-        use CaptureError::{KernelTooOld, NoBtf, Offsets, Program};
+        use CaptureError::{NoBtf, NoEvent, NoStrategy, NoTrampolines, Offsets, Program};
         matches!(
             self,
-            NoBtf { .. } | Offsets(_) | KernelTooOld { .. } | Program { .. }
+            NoBtf { .. }
+                | Offsets(_)
+                | NoEvent { .. }
+                | NoStrategy { .. }
+                | NoTrampolines { .. }
+                | Program { .. }
         )
     }
 }

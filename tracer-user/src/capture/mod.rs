@@ -6,6 +6,7 @@ mod info;
 mod object;
 mod offsets;
 mod programs;
+mod strategy;
 
 use std::{os::fd::AsFd, time::Duration};
 
@@ -19,16 +20,23 @@ use tracer_abi::{Counter, SLOTS_PER_CPU, filter};
 pub(crate) use error::CaptureError;
 pub(crate) use info::{is_host_pid_namespace, kernel_release};
 pub(crate) use programs::Hooks;
+pub(crate) use strategy::Strategy;
+
+use strategy::Choice;
 
 /// How to capture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CaptureConfig {
+    /// The strategy to use; `None`: the best that the kernel allows.
+    pub(crate) strategy: Option<Strategy>,
     /// Size of the ring buffer in bytes: a power of two, at least 64 KiB.
     pub(crate) ring_bytes: u32,
     /// Let the kernel side write its rare diagnostics, up to this level, to the log.
     pub(crate) kernel_log: Option<log::Level>,
     /// Copy the broker's end of connections too, not only the clients'.
     pub(crate) broker_side: bool,
+    /// Ask the kernel's verifier for all that it has to say where it refuses a program. Takes minutes.
+    pub(crate) verifier_log: bool,
     /// Copy message bodies too, and skip them in user space. For comparing; costs much more.
     pub(crate) copy_bodies: bool,
 }
@@ -36,9 +44,11 @@ pub(crate) struct CaptureConfig {
 impl Default for CaptureConfig {
     fn default() -> CaptureConfig {
         CaptureConfig {
+            strategy: None,
             ring_bytes: tracer_abi::RING_BYTES as u32,
             kernel_log: None,
             broker_side: false,
+            verifier_log: false,
             copy_bodies: false,
         }
     }
@@ -76,7 +86,7 @@ impl Capture {
         if !size.is_power_of_two() || !(64 << 10..=1 << 30).contains(&size) {
             return Err(CaptureError::RingBytes(size));
         }
-        let (mut ebpf, btf) = load(config)?;
+        let (mut ebpf, btf, choice) = load(config)?;
         let mut processes =
             HashMap::try_from(take(&mut ebpf, "PROCESSES")?).map_err(|_| CaptureError::Map("PROCESSES"))?;
         for &tgid in denied.iter().chain([&std::process::id()]) {
@@ -96,7 +106,7 @@ impl Capture {
         } else {
             None
         };
-        let hooks = programs::attach_socktrace(&mut ebpf, &btf)?;
+        let hooks = programs::attach(&mut ebpf, &btf, choice)?;
         drop(btf);
         give_back_memory();
         Ok(Capture {
@@ -206,11 +216,14 @@ impl KernelCounters {
     }
 }
 
-/// Reads the kernel's types, sets the object's globals and sizes, creates the maps.
-fn load(config: &CaptureConfig) -> Result<(Ebpf, Btf), CaptureError> {
+/// Reads the kernel's types, chooses the strategy, sets the object's globals and sizes, creates the maps.
+fn load(config: &CaptureConfig) -> Result<(Ebpf, Btf, Choice), CaptureError> {
     let types = std::fs::read("/sys/kernel/btf/vmlinux").map_err(|source| CaptureError::NoBtf { source })?;
-    let offsets = offsets::resolve(&types)?;
     let btf = Btf::parse(&types, aya::Endianness::default()).map_err(aya::EbpfError::BtfError)?;
+    let wanted: Vec<&str> = offsets::structures().chain(strategy::functions()).collect();
+    let ours = btf::Btf::parse(&types, &wanted)?;
+    let offsets = offsets::resolve(&ours)?;
+    let choice = strategy::choose(config.strategy, &btf, &ours)?;
     drop(types);
     let object = object::bytes()?;
     let cpus = aya::util::nr_cpus().map_err(|(_, source)| CaptureError::NoCpus { source })? as u32;
@@ -218,7 +231,12 @@ fn load(config: &CaptureConfig) -> Result<(Ebpf, Btf), CaptureError> {
     // both crates number the levels alike, from 1 for errors; 0 removes the statements
     let log_level = config.kernel_log.map_or(0, |level| level as u8);
     let mut loader = EbpfLoader::new();
-    loader.btf(Some(&btf)).verifier_log_level(VerifierLogLevel::STATS);
+    let log = if config.verifier_log {
+        VerifierLogLevel::DEBUG | VerifierLogLevel::STATS
+    } else {
+        VerifierLogLevel::STATS
+    };
+    loader.btf(Some(&btf)).verifier_log_level(log);
     for (global, value) in &offsets {
         loader.override_global(global, value, true);
     }
@@ -234,7 +252,7 @@ fn load(config: &CaptureConfig) -> Result<(Ebpf, Btf), CaptureError> {
         Some(what) => CaptureError::Privilege { what },
         None => CaptureError::Load(error),
     })?;
-    Ok((ebpf, btf))
+    Ok((ebpf, btf, choice))
 }
 
 /// What was refused, where an error means missing privilege.

@@ -21,10 +21,13 @@ const MEMBERS: &[(&str, &str, &str)] = &[
     ("SIGNAL_LIVE", "signal_struct", "live.counter"),
 ];
 
-/// The value of each global, from BTF bytes.
-pub(crate) fn resolve(bytes: &[u8]) -> Result<Vec<(&'static str, u32)>, BtfError> {
-    let structures: Vec<&str> = MEMBERS.iter().map(|&(_, structure, _)| structure).collect();
-    let btf = Btf::parse(bytes, &structures)?;
+/// The structures that have them.
+pub(crate) fn structures() -> impl Iterator<Item = &'static str> {
+    MEMBERS.iter().map(|&(_, structure, _)| structure)
+}
+
+/// The value of each global.
+pub(crate) fn resolve(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>, BtfError> {
     MEMBERS
         .iter()
         .map(|&(global, structure, path)| Ok((global, btf.offset(structure, path)?)))

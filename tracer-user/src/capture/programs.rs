@@ -1,59 +1,17 @@
-//! Which programs a capture strategy consists of, and attaching them.
+//! Loads and attaches the programs of a strategy.
+
+use std::time::{Duration, Instant};
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, ProgramError},
+    programs::{BtfTracePoint, FEntry, FExit, Program, ProgramError},
 };
 
-use super::{error::CaptureError, info};
-
-/// One program of the object and the kernel event that it belongs to.
-struct Hook {
-    program: &'static str,
-    tracepoint: &'static str,
-    /// Without it the strategy does not work.
-    required: bool,
-}
-
-/// The socket tracepoints (see tracer-ebpf/src/hooks/socktrace.rs). Connections first, so that none slips through
-/// between the hooks without its beginning.
-const SOCKTRACE: &[Hook] = &[
-    Hook {
-        program: "connection_state",
-        tracepoint: "inet_sock_set_state",
-        required: true,
-    },
-    Hook {
-        program: "connection_destroyed",
-        tracepoint: "tcp_destroy_sock",
-        required: true,
-    },
-    Hook {
-        program: "process_exec",
-        tracepoint: "sched_process_exec",
-        required: true,
-    },
-    Hook {
-        program: "process_exit",
-        tracepoint: "sched_process_exit",
-        required: true,
-    },
-    Hook {
-        program: "socktrace_send_started",
-        tracepoint: "tcp_sendmsg_locked",
-        required: false,
-    },
-    Hook {
-        program: "socktrace_received",
-        tracepoint: "sock_recv_length",
-        required: true,
-    },
-    Hook {
-        program: "socktrace_sent",
-        tracepoint: "sock_send_length",
-        required: true,
-    },
-];
+use super::{
+    error::CaptureError,
+    info,
+    strategy::{Choice, Event, Hook, Need, Strategy},
+};
 
 /// An attached program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,67 +19,108 @@ pub(crate) struct Attached {
     /// Name in the object.
     pub(crate) program: &'static str,
     /// Kernel event.
-    pub(crate) tracepoint: &'static str,
+    pub(crate) event: Event,
     /// Instructions that the verifier walked through.
     pub(crate) verified_instructions: Option<u32>,
+    /// How long the kernel took to take it: mostly the verifier.
+    pub(crate) load_time: Duration,
 }
 
 /// What became of each hook of the strategy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Hooks {
+    /// What is attached.
+    pub(crate) strategy: Strategy,
+    /// Why that one.
+    pub(crate) reason: String,
     /// In the order of attaching.
     pub(crate) attached: Vec<Attached>,
-    /// Tracepoints that this kernel lacks and that only make the result less exact.
-    pub(crate) missing: Vec<&'static str>,
+    /// Whether it is known when a send starts.
+    pub(crate) sees_send_start: bool,
 }
 
-/// Loads and attaches the `socktrace` strategy. The links live as long as `ebpf`.
+/// Loads and attaches what was chosen. The links live as long as `ebpf`.
 ///
 /// Everything is loaded before anything is attached: the kernel looks at a program for tens of milliseconds, and in
 /// that time a hook that is there already would see one half of each exchange.
-pub(crate) fn attach_socktrace(ebpf: &mut Ebpf, btf: &Btf) -> Result<Hooks, CaptureError> {
-    let mut hooks = Hooks::default();
-    let mut loaded = Vec::with_capacity(SOCKTRACE.len());
-    for hook in SOCKTRACE {
-        match program(ebpf, hook)?.load(hook.tracepoint, btf) {
-            Ok(()) => loaded.push(hook),
-            Err(error) if is_absent(&error) && !hook.required => hooks.missing.push(hook.tracepoint),
-            Err(error) => return Err(explain(hook, error)),
+pub(crate) fn attach(ebpf: &mut Ebpf, btf: &Btf, choice: Choice) -> Result<Hooks, CaptureError> {
+    let mut hooks = Hooks {
+        strategy: choice.strategy,
+        reason: choice.reason,
+        attached: Vec::new(),
+        sees_send_start: choice.strategy == Strategy::Fentry,
+    };
+    let mut loaded = Vec::with_capacity(choice.hooks.len());
+    for hook in choice.hooks {
+        if hook.need == Need::SendStart && hooks.sees_send_start {
+            continue;
+        }
+        let started = Instant::now();
+        match load(ebpf, &hook, btf) {
+            Ok(()) => {
+                hooks.sees_send_start |= hook.need == Need::SendStart;
+                loaded.push((hook, started.elapsed()));
+            }
+            Err(error) if hook.need == Need::SendStart => {
+                tracing::debug!(program = hook.program, %error, "not loaded");
+            }
+            Err(error) => return Err(explain(&hook, error)),
         }
     }
-    for hook in loaded {
-        let program = program(ebpf, hook)?;
-        program.attach().map_err(|error| explain(hook, error))?;
-        let verified_instructions = program.info().ok().and_then(|i| i.verified_instruction_count());
+    for (hook, load_time) in loaded {
+        if let Err(error) = attach_one(ebpf, &hook) {
+            if hook.need == Need::SendStart {
+                tracing::debug!(program = hook.program, %error, "not attached");
+                hooks.sees_send_start = false;
+                continue;
+            }
+            return Err(explain(&hook, error));
+        }
+        let info = program(ebpf, &hook)?.info().ok();
         hooks.attached.push(Attached {
             program: hook.program,
-            tracepoint: hook.tracepoint,
-            verified_instructions,
+            event: hook.event,
+            verified_instructions: info.and_then(|i| i.verified_instruction_count()),
+            load_time,
         });
     }
     Ok(hooks)
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, hook: &Hook) -> Result<&'a mut BtfTracePoint, CaptureError> {
+fn program<'a>(ebpf: &'a mut Ebpf, hook: &Hook) -> Result<&'a mut Program, CaptureError> {
     ebpf.program_mut(hook.program)
-        .and_then(|p| p.try_into().ok())
         .ok_or(CaptureError::Map(hook.program))
 }
 
-/// The kernel has no such tracepoint.
-fn is_absent(error: &ProgramError) -> bool {
-    matches!(error, ProgramError::Btf(_))
+/// What can go wrong: the object is another one, or the kernel says no.
+type Refused = Result<(), ProgramError>;
+
+fn load(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Refused {
+    let program = ebpf.program_mut(hook.program).ok_or(ProgramError::NotLoaded)?;
+    match hook.event {
+        Event::Tracepoint(name) => <&mut BtfTracePoint>::try_from(program)?.load(name, btf),
+        Event::Entry(name, _) => <&mut FEntry>::try_from(program)?.load(name, btf),
+        Event::Exit(name, _) => <&mut FExit>::try_from(program)?.load(name, btf),
+    }
+}
+
+fn attach_one(ebpf: &mut Ebpf, hook: &Hook) -> Refused {
+    let program = ebpf.program_mut(hook.program).ok_or(ProgramError::NotLoaded)?;
+    match hook.event {
+        Event::Tracepoint(_) => <&mut BtfTracePoint>::try_from(program)?.attach().map(drop),
+        Event::Entry(..) => <&mut FEntry>::try_from(program)?.attach().map(drop),
+        Event::Exit(..) => <&mut FExit>::try_from(program)?.attach().map(drop),
+    }
 }
 
 fn explain(hook: &Hook, error: ProgramError) -> CaptureError {
-    let &Hook {
-        program, tracepoint, ..
-    } = hook;
-    if is_absent(&error) {
-        let missing = format!("tracepoint `{tracepoint}`");
-        return CaptureError::KernelTooOld {
+    let &Hook { program, event, .. } = hook;
+    // programs at tracepoints come first: who may load those has the privilege
+    if event.is_function() && (refused(&error) || is_unsupported(&error)) {
+        return CaptureError::NoTrampolines {
             release: info::kernel_release(),
-            missing,
+            function: event.name(),
+            source: error,
         };
     }
     if refused(&error) {
@@ -135,15 +134,25 @@ fn explain(hook: &Hook, error: ProgramError) -> CaptureError {
     }
 }
 
-/// The kernel said EPERM or EACCES without a verifier log: it is not the program that it dislikes.
-fn refused(error: &ProgramError) -> bool {
-    let denied = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
+/// The errno of a load or attach, where the verifier had nothing to say: it is not the program that the kernel dislikes.
+fn errno(error: &ProgramError) -> Option<i32> {
     match error {
         ProgramError::LoadError {
             io_error,
             verifier_log,
-        } => denied(io_error) && verifier_log.to_string().trim().is_empty(),
-        ProgramError::SyscallError(e) => denied(&e.io_error),
-        _ => false,
+        } if verifier_log.to_string().trim().is_empty() => io_error.raw_os_error(),
+        ProgramError::SyscallError(e) => e.io_error.raw_os_error(),
+        _ => None,
     }
+}
+
+fn refused(error: &ProgramError) -> bool {
+    matches!(errno(error), Some(libc::EPERM | libc::EACCES))
+}
+
+/// The kernel has no trampolines for functions, as on arm64 before 6.4.
+fn is_unsupported(error: &ProgramError) -> bool {
+    /// `ENOTSUPP` (include/linux/errno.h): the kernel's own, not for user space, and yet seen there.
+    const ENOTSUPP: i32 = 524;
+    matches!(errno(error), Some(libc::EOPNOTSUPP | ENOTSUPP))
 }

@@ -94,6 +94,8 @@ choice! {
         Auto = "auto",
         /// The socket tracepoints.
         Socktrace = "socktrace",
+        /// Entry and exit of functions.
+        Fentry = "fentry",
     }
 }
 

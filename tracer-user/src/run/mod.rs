@@ -32,11 +32,11 @@ use self::{
     totals::{LOST_BYTES, Source, Totals},
 };
 use crate::{
-    capture::{Capture, CaptureConfig, KernelCounters, is_host_pid_namespace, kernel_release},
+    capture::{Capture, CaptureConfig, KernelCounters, Strategy, is_host_pid_namespace, kernel_release},
     clock::boot_now,
     config::{
         Loaded,
-        schema::{Config, KernelLog, Print},
+        schema::{Config, KernelLog, Level, Print, Strategy as Wanted},
     },
     export::{self, Finished, Outputs, otlp},
     filter::Verdict,
@@ -72,9 +72,15 @@ async fn trace(loaded: Loaded, recording: Option<&record::Options>) -> anyhow::R
     let seed = seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
     let mut pipeline = Pipeline::new(&config, seed)?;
     let capture = CaptureConfig {
+        strategy: match config.capture.strategy {
+            Wanted::Auto => None,
+            Wanted::Socktrace => Some(Strategy::Socktrace),
+            Wanted::Fentry => Some(Strategy::Fentry),
+        },
         ring_bytes: u32::try_from(config.capture.ring_bytes.0).unwrap_or(u32::MAX),
         kernel_log: kernel_log(config.capture.kernel_log),
         broker_side: config.spans.broker_side,
+        verifier_log: config.log.level == Level::Trace,
         ..CaptureConfig::default()
     };
     let mut capture = Capture::start(&capture, &receivers(&config).await)?;
@@ -200,18 +206,19 @@ fn announce(config: &Config, capture: &Capture, recording: Option<&record::Optio
     let hooks = capture.hooks();
     for hook in &hooks.attached {
         let verified_instructions = hook.verified_instructions;
+        let load_microseconds = hook.load_time.as_micros() as u64;
         tracing::debug!(
             program = hook.program,
-            tracepoint = hook.tracepoint,
+            event = %hook.event,
             verified_instructions,
+            load_microseconds,
             "attached"
         );
     }
-    for tracepoint in &hooks.missing {
-        tracing::info!(
-            tracepoint,
-            "this kernel lacks a tracepoint; sends start when their call ends"
-        );
+    let strategy = hooks.strategy;
+    tracing::info!(%strategy, reason = hooks.reason, "capture");
+    if !hooks.sees_send_start {
+        tracing::info!("this kernel does not tell when a send starts; sends start when their call ends");
     }
     if !is_host_pid_namespace() {
         tracing::warn!(
@@ -240,7 +247,7 @@ fn announce(config: &Config, capture: &Capture, recording: Option<&record::Optio
     }
     let milliseconds = started.elapsed().as_millis() as u64;
     let kernel = kernel_release();
-    tracing::info!(strategy = "socktrace", programs = hooks.attached.len(), %kernel, milliseconds, "ready");
+    tracing::info!(%strategy, programs = hooks.attached.len(), %kernel, milliseconds, "ready");
 }
 
 /// What someone who waits for spans wants to know when none have come.

@@ -1,0 +1,222 @@
+//! `cargo xtask vm`: the same recorded clients on every kernel, and the same spans of each.
+//!
+//! Each stock kernel is booted in an emulator with nothing but `rmqtrace` and `vm-guest` (tests/vm), which plays the clients
+//! of some captures and traces them with each strategy. The spans must be those that the captures give when they are
+//! replayed. This machine's own kernel does the same without an emulator. The page docs/kernels.md is made of it.
+
+mod compare;
+mod initramfs;
+mod kernels;
+mod machine;
+mod outcome;
+mod page;
+mod verdict;
+
+use std::{fs, path::PathBuf, process::Command, time::Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use testbed::Artifacts;
+
+use self::{
+    compare::Expected,
+    kernels::{Kernel, LINES},
+    verdict::{Row, Wanted},
+};
+use crate::{
+    build::cargo,
+    console, ebpf,
+    setup::{Say, apt, part},
+};
+
+/// What to boot.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only kernels whose version begins with this, `host` for this machine's own; the page is left alone
+    #[arg(long, value_name = "VERSION")]
+    only: Option<String>,
+}
+
+/// What is linked statically.
+const TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// The scenarios that are played, all at the same time; captures of Java's client (tests/captures). None in which a client
+/// writes times into messages that matter: it is another day.
+const SCENARIOS: [&str; 12] = [
+    "a-carried-context-in-batches",
+    "a-retry",
+    "a-tag-filter",
+    "async-sends",
+    "batch-sends",
+    "bodies-of-300-KB",
+    "compressed-bodies",
+    "one-way-sends",
+    "pop",
+    "push-orderly",
+    "transactions-that-are-committed",
+    "two-groups-on-one-topic",
+];
+
+/// The task.
+pub(crate) fn vm(options: &Options) -> Result<()> {
+    let rows = every_kernel(options.only.as_deref())?;
+    if options.only.is_none() {
+        page::write(&Artifacts::locate(), &rows)?;
+    }
+    check(&rows)
+}
+
+/// As a step of `cargo xtask test`: every kernel, the page left alone.
+pub(crate) fn test() -> Result<()> {
+    check(&every_kernel(None)?)
+}
+
+fn check(rows: &[Row]) -> Result<()> {
+    let bad: Vec<String> = rows
+        .iter()
+        .filter(|row| !row.is_good())
+        .map(|row| format!("{} with {}", row.kernel, row.asked))
+        .collect();
+    ensure!(bad.is_empty(), "not as it should be: {}", bad.join(", "));
+    Ok(())
+}
+
+/// What the machines need; each part is named where it is absent.
+pub(crate) fn setup(say: Say) -> Result<()> {
+    ensure!(
+        cfg!(target_arch = "x86_64"),
+        "the kernels that are booted are for x86-64, and this machine is not"
+    );
+    apt::program(
+        "QEMU",
+        Command::new(machine::QEMU).arg("--version"),
+        "qemu-system-x86",
+        say,
+    )?;
+    apt::program(
+        "musl-gcc",
+        Command::new("musl-gcc").arg("--version"),
+        "musl-tools",
+        say,
+    )?;
+    let installed = Command::new("rustup")
+        .args(["target", "list", "--installed"])
+        .output();
+    let installed = installed.context("rustup is needed, for a static rmqtrace")?;
+    let present = String::from_utf8_lossy(&installed.stdout)
+        .lines()
+        .any(|line| line == TARGET);
+    part(
+        say,
+        &format!("Rust's standard library for {TARGET}"),
+        present,
+        || {
+            console::run_quietly(
+                Command::new("rustup").args(["target", "add", TARGET]),
+                "rustup-target",
+            )
+        },
+    )?;
+    let artifacts = Artifacts::locate();
+    LINES
+        .iter()
+        .try_for_each(|line| line.ensure(&artifacts, say).map(drop))
+}
+
+/// Runs everything and prints a line for each run.
+fn every_kernel(only: Option<&str>) -> Result<Vec<Row>> {
+    setup(Say::Changes)?;
+    let artifacts = Artifacts::locate();
+    let (guest, rmqtrace) = build(&artifacts)?;
+    let captures = captures(&artifacts)?;
+    fs::create_dir_all(artifacts.target.join("vm"))?;
+    let expected = Expected::of(&artifacts, &rmqtrace, &captures)?;
+    println!("vm: {} spans of {} captures", expected.count(), captures.len());
+    let files = machine::initial_files(&artifacts, &guest, &rmqtrace, &captures)?;
+    let mut rows = Vec::new();
+    let is_wanted = |name: &str| only.is_none_or(|only| name.starts_with(only));
+    let judge = |name: &str, outcome: &[u8], wanted: &Wanted, rows: &mut Vec<Row>| -> Result<()> {
+        let runs = outcome::read(outcome)?;
+        ensure!(
+            runs.len() == wanted.strategies.len(),
+            "{name}: {} runs, wanted {}",
+            runs.len(),
+            wanted.strategies.len()
+        );
+        for run in runs {
+            let row = Row::judge(name, run, wanted, &expected, &artifacts)?;
+            println!("{row}");
+            rows.push(row);
+        }
+        Ok(())
+    };
+    for line in LINES.iter().filter(|line| is_wanted(line.version)) {
+        let kernel = line.ensure(&artifacts, Say::Changes)?;
+        let Kernel { package, .. } = &kernel;
+        let started = Instant::now();
+        let wanted = line.wanted();
+        let outcome = machine::boot(&artifacts, &kernel, &files, wanted.strategies)
+            .with_context(|| format!("Linux {}", line.version))?;
+        println!("vm: {package} ({:.0} s)", started.elapsed().as_secs_f64());
+        judge(package, &outcome, &wanted, &mut rows)?;
+    }
+    if is_wanted("host") {
+        let wanted = Wanted::HOST;
+        let outcome = native(&artifacts, &guest, &rmqtrace, &captures, &wanted)?;
+        judge("this machine's own", &outcome, &wanted, &mut rows)?;
+    }
+    ensure!(!rows.is_empty(), "no kernel's version begins so");
+    Ok(rows)
+}
+
+/// The static programs: the guest, and rmqtrace, which gets the object beside it.
+fn build(artifacts: &Artifacts) -> Result<(PathBuf, PathBuf)> {
+    ebpf::build(artifacts)?;
+    console::run_quietly(
+        cargo()
+            .args(["build", "--release", "--locked", "--target", TARGET])
+            .args(["--package", "tracer-user", "--package", "vm-guest"]),
+        "vm-programs",
+    )?;
+    let place = artifacts.target.join(TARGET).join("release");
+    Ok((place.join("vm-guest"), place.join("rmqtrace")))
+}
+
+fn captures(artifacts: &Artifacts) -> Result<Vec<PathBuf>> {
+    let [version, ..] = testbed::artifacts::CLIENT_VERSIONS;
+    let [server, ..] = testbed::artifacts::SERVER_VERSIONS;
+    let find = |scenario: &&str| {
+        let name = format!("java-{version}-at-{server}-{scenario}.pcapng.gz");
+        let path = artifacts.root.join("tests/captures").join(name);
+        ensure!(path.exists(), "{} is missing", path.display());
+        Ok(path)
+    };
+    SCENARIOS.iter().map(find).collect()
+}
+
+/// The same on this machine's own kernel.
+fn native(
+    artifacts: &Artifacts,
+    guest: &PathBuf,
+    rmqtrace: &PathBuf,
+    captures: &[PathBuf],
+    wanted: &Wanted,
+) -> Result<Vec<u8>> {
+    let dir = artifacts.run_directory("vm-host")?;
+    let output = Command::new(guest)
+        .arg("run")
+        .args([rmqtrace, &dir])
+        .arg(wanted.strategies.join(","))
+        .args(captures)
+        .env("RMQTRACE_EBPF_OBJECT", artifacts.ebpf_object())
+        .output()
+        .with_context(|| format!("starting {}", guest.display()))?;
+    if !output.status.success() {
+        bail!(
+            "vm-guest: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(output.stdout)
+}
