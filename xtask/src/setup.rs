@@ -37,6 +37,9 @@ pub(crate) fn everything() -> Result<()> {
     println!("setup: what the other tasks need");
     ebpf_toolchain::ensure(Say::Everything)?;
     testbed(Say::Everything)?;
+    if crate::vm::IS_POSSIBLE {
+        crate::vm::setup(Say::Everything)?;
+    }
     println!("setup: complete ({:.1} s)", started.elapsed().as_secs_f64());
     Ok(())
 }

@@ -59,7 +59,7 @@ pub(crate) enum CaptureError {
     },
     /// The kernel has the function, but takes no program at functions.
     #[error(
-        "this kernel ({release}) refuses programs at functions, here `{function}` ({source}), which the strategy fentry \
+        "this kernel ({release}) refuses programs at functions, here `{function}` ({said}), which the strategy fentry \
          needs: it was built without them or forbids them; socket tracepoints do without (Linux 6.3 and later)"
     )]
     NoTrampolines {
@@ -68,7 +68,7 @@ pub(crate) enum CaptureError {
         /// The function.
         function: &'static str,
         /// What the kernel said.
-        source: aya::programs::ProgramError,
+        said: std::io::Error,
     },
     /// The kernel's verifier refused a program, or attaching failed.
     #[error("the kernel refused the program `{program}`: {source}")]

@@ -116,11 +116,13 @@ fn attach_one(ebpf: &mut Ebpf, hook: &Hook) -> Refused {
 fn explain(hook: &Hook, error: ProgramError) -> CaptureError {
     let &Hook { program, event, .. } = hook;
     // programs at tracepoints come first: who may load those has the privilege
-    if event.is_function() && (refused(&error) || is_unsupported(&error)) {
+    if event.is_function()
+        && let Some(code) = errno(&error).filter(|code| NO_TRAMPOLINES.contains(code))
+    {
         return CaptureError::NoTrampolines {
             release: info::kernel_release(),
             function: event.name(),
-            source: error,
+            said: std::io::Error::from_raw_os_error(code),
         };
     }
     if refused(&error) {
@@ -150,9 +152,9 @@ fn refused(error: &ProgramError) -> bool {
     matches!(errno(error), Some(libc::EPERM | libc::EACCES))
 }
 
-/// The kernel has no trampolines for functions, as on arm64 before 6.4.
-fn is_unsupported(error: &ProgramError) -> bool {
-    /// `ENOTSUPP` (include/linux/errno.h): the kernel's own, not for user space, and yet seen there.
+/// What kernels say that do not let programs be attached to functions: forbidden, or not built in, as on arm64 before 6.4.
+const NO_TRAMPOLINES: [i32; 4] = {
+    /// The kernel's own `ENOTSUPP` (include/linux/errno.h): not meant for user space, and yet seen there.
     const ENOTSUPP: i32 = 524;
-    matches!(errno(error), Some(libc::EOPNOTSUPP | ENOTSUPP))
-}
+    [libc::EPERM, libc::EACCES, libc::EOPNOTSUPP, ENOTSUPP]
+};

@@ -55,7 +55,11 @@ pub(super) fn boot(
     files: &Path,
     strategies: &[&str],
 ) -> Result<Vec<u8>> {
-    let file = |name: &str| artifacts.target.join(format!("vm/{}.{name}", kernel.line.version));
+    let file = |name: &str| {
+        artifacts
+            .target
+            .join(format!("vm/{}.{name}", kernel.line.version))
+    };
     let (console, outcome) = (file("console"), file("outcome"));
     let arguments = format!(
         "console=ttyS0 quiet panic=-1 RMQTRACE_EBPF_OBJECT=/tracer-ebpf.o -- {}",

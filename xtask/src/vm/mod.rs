@@ -37,6 +37,9 @@ pub(crate) struct Options {
     only: Option<String>,
 }
 
+/// The kernels that are booted are for x86-64.
+pub(crate) const IS_POSSIBLE: bool = cfg!(target_arch = "x86_64");
+
 /// What is linked statically.
 const TARGET: &str = "x86_64-unknown-linux-musl";
 
@@ -84,7 +87,7 @@ fn check(rows: &[Row]) -> Result<()> {
 /// What the machines need; each part is named where it is absent.
 pub(crate) fn setup(say: Say) -> Result<()> {
     ensure!(
-        cfg!(target_arch = "x86_64"),
+        IS_POSSIBLE,
         "the kernels that are booted are for x86-64, and this machine is not"
     );
     apt::program(
