@@ -98,10 +98,10 @@ pub(crate) fn reset_offset(server: &Server, topic: &str, group: &str, language: 
     })
 }
 
-/// Ids of the clients of a group.
-pub(crate) fn consumers(server: &Server, group: &str) -> Result<Vec<String>> {
+/// Ids of the clients of a group that a broker, or a proxy, knows.
+pub(crate) fn consumers(address: SocketAddr, group: &str) -> Result<Vec<String>> {
     let fields = json!({ "consumerGroup": group });
-    let body = exchange(server.broker, GET_CONSUMER_LIST_BY_GROUP, &fields, &[])?;
+    let body = exchange(address, GET_CONSUMER_LIST_BY_GROUP, &fields, &[])?;
     let body: Value = serde_json::from_slice(&body)?;
     let ids = body["consumerIdList"]
         .as_array()

@@ -5,6 +5,7 @@ use std::{fs, net::SocketAddr, path::Path, time::Duration};
 use anyhow::Result;
 
 use crate::{
+    admin,
     artifacts::{Artifacts, PROXY_VERSION, require},
     ports,
     process::Child,
@@ -57,6 +58,11 @@ impl Proxy {
             grpc,
             process,
         })
+    }
+
+    /// Ids of the remoting clients of a group, one for each connection that the proxy knows.
+    pub fn consumers(&self, group: &str) -> Result<Vec<String>> {
+        admin::consumers(self.remoting, group)
     }
 
     /// Process id.

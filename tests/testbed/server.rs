@@ -151,7 +151,7 @@ impl Server {
 
     /// Ids of the clients of a group, one for each connection that the broker knows.
     pub fn consumers(&self, group: &str) -> Result<Vec<String>> {
-        admin::consumers(self, group)
+        admin::consumers(self.broker, group)
     }
 
     /// Has a client of the group process one message, by its offset message id.

@@ -305,6 +305,14 @@ impl Bench {
         self.launch.client(name)
     }
 
+    /// Ids of a group's clients, one for each connection to the broker, or to the proxy before it.
+    pub(crate) fn clients_of(&self, group: &str) -> Result<Vec<String>> {
+        match &self.proxy {
+            Some(proxy) => proxy.consumers(group),
+            None => self.server.consumers(group),
+        }
+    }
+
     /// Keeps the account of a client that is about to go.
     pub(crate) fn departs(&self, client: &Client) {
         let (pid, library, said) = (client.pid(), client.library, client.said());

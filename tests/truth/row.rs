@@ -9,7 +9,7 @@ use testbed::{
     compare::Rules,
 };
 
-use crate::bench::{Bench, Flavour, PATIENCE, PRODUCER, Pairing};
+use crate::bench::{Bench, PATIENCE, PRODUCER, Pairing};
 
 /// Arguments of a client command.
 pub(crate) type Arguments = &'static [(&'static str, &'static str)];
@@ -255,13 +255,10 @@ impl<'a> Stage<'a> {
     /// Whether the broker knows each client of a group by one connection. On a busy machine a first heartbeat can come so late
     /// that the client sends another on a new connection; the broker then gives half of the queues to the dead one.
     fn is_known_once(&self, group: &str) -> Result<bool> {
-        if self.bench.pairing.flavour == Flavour::Proxy {
-            return Ok(true); // the proxy has the connections
-        }
         let mut looks = 0;
         let twice = testbed::wait::until(PATIENCE, "the broker knows the consumer", || {
             // A group without clients is refused.
-            let mut clients = self.bench.server.consumers(group).unwrap_or_default();
+            let mut clients = self.bench.clients_of(group).unwrap_or_default();
             let connections = clients.len();
             clients.sort();
             clients.dedup();
