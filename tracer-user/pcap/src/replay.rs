@@ -101,7 +101,8 @@ impl State {
     fn item(&mut self, item: &Item, each: &mut impl FnMut(Event<'_>)) {
         match note::read(&item.note) {
             Some(note) => {
-                if let Kind::Packet(_) = item.kind {
+                // the note says what is in a packet, even where nothing says what it was captured on
+                if let Kind::Packet(_) | Kind::NoInterface = item.kind {
                     self.totals.packets += 1;
                     self.totals.recorded_packets += 1;
                 }

@@ -233,3 +233,22 @@ fn a_recording_is_a_capture() {
     assert_eq!(result.spans[0].context, spans[0].context);
     assert_eq!(result.spans[0].end, spans[0].end);
 }
+
+/// Notes do not need the block that says what was captured on; what they come with counts as packets all the same.
+#[test]
+fn a_recording_without_its_interface() {
+    let mut script = crate::support::Script::new();
+    let conn = script.connect();
+    let key = format!("UNIQ_KEY={}", crate::support::K1);
+    script.at(10).write(conn, crate::support::send(1, "t", &key));
+    script.at(20).read(conn, crate::support::sent(1, 0));
+    let mut file = record(&script.events, Timestamp(31_000_000));
+    let whole = replay(vec![input(file.clone())], &Config::default());
+    // the block behind that of the section becomes one of a type that nobody knows
+    let section = u32::from_ne_bytes(file[4..8].try_into().unwrap()) as usize;
+    file[section..section + 4].copy_from_slice(&0x0bad_u32.to_ne_bytes());
+    let result = replay(vec![input(file)], &Config::default());
+    assert_eq!((result.spans.len(), whole.spans.len()), (1, 1));
+    assert_eq!(result.totals.packets, whole.totals.packets);
+    assert_eq!(result.totals.recorded_packets, whole.totals.recorded_packets);
+}
