@@ -28,6 +28,9 @@ use crate::{
     },
 };
 
+/// Batches that are taken from the queue together. A request has the spans of one process only: of few batches each process
+/// would get a few spans, and a receiver that takes its time for each request would not keep up.
+const TOGETHER: usize = 16;
 /// The first wait after a failed request, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -47,9 +50,12 @@ pub(super) async fn run(
         failures,
         failing: None,
     };
-    while let Some(batch) = collect(&mut queue, settings.batch_size, settings.interval.0).await {
-        for (process, spans) in convert::by_process(&batch) {
-            worker.deliver(process, &spans).await;
+    let size = settings.batch_size;
+    while let Some(spans) = collect(&mut queue, size * TOGETHER, settings.interval.0).await {
+        for (process, spans) in convert::by_process(&spans) {
+            for batch in spans.chunks(size) {
+                worker.deliver(process, batch).await;
+            }
         }
     }
 }
