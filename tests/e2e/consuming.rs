@@ -97,18 +97,14 @@ fn same_call(span: &Span, consumed: &Consumed) -> Result<()> {
     ensure!(!fails || span.text("error.type") == "FAILURE", "error type");
     // The record is made around the handler, which includes its own first and last words.
     let slack = 20 * RESOLUTION_NS;
-    ensure!(
-        span.start_ns <= consumed.start_ns + CLOCK_TOLERANCE_NS,
-        "it starts late"
-    );
+    // Of the record's whole milliseconds the span has the middle.
+    let half = RESOLUTION_NS / 2 + CLOCK_TOLERANCE_NS;
+    ensure!(span.start_ns <= consumed.start_ns + half, "it starts late");
     ensure!(
         consumed.start_ns - span.start_ns.min(consumed.start_ns) <= slack,
         "it starts early"
     );
-    ensure!(
-        span.end_ns + RESOLUTION_NS + CLOCK_TOLERANCE_NS >= consumed.end_ns,
-        "it ends early"
-    );
+    ensure!(span.end_ns + half >= consumed.end_ns, "it ends early");
     ensure!(span.end_ns <= consumed.end_ns + slack, "it ends late");
     Ok(())
 }
