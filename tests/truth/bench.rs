@@ -1,8 +1,8 @@
-//! One pairing of client and server: everything that its scenarios share, and one run of all of them at the same time.
+//! One pairing of client and server: everything that its scenarios share, and one run of all of them, many at a time.
 
 use std::{
     collections::HashMap,
-    fs, iter,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use testbed::{
     Artifacts, Client, Collector, Mode, Proxy, Server, Span, Tracer,
     artifacts::CLIENT_VERSIONS,
@@ -154,7 +154,7 @@ pub(crate) struct Outcome {
 }
 
 impl Bench {
-    /// Starts the parts, drives all scenarios of the pairing at once, ends everything in order.
+    /// Starts the parts, drives all scenarios of the pairing, ends everything in order.
     pub(crate) fn run(pairing: Pairing, only: &[&'static Row]) -> Result<Outcome> {
         let artifacts = Artifacts::locate();
         let dir = directory(&artifacts, pairing)?;
@@ -171,7 +171,7 @@ impl Bench {
         bench.producer.producer(PRODUCER)?;
         let driven = bench.drive_all(only);
         let proxy = bench.proxy.as_ref().map(Proxy::pid);
-        let is_traced = only.iter().any(|row| row.rules.success.contains(&"client_trace"));
+        let is_traced = only.iter().any(|row| row.rules.is_traced());
         let mut witnesses = bench.finish(is_traced)?;
         let (status, log) = tracer.stop()?;
         ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
@@ -208,7 +208,7 @@ impl Bench {
                 stage.stop()?;
                 driven?;
                 let mut witnesses = bench.witnesses();
-                if row.rules.success.contains(&"client_trace") {
+                if row.rules.is_traced() {
                     witnesses.push(bench.launch.read_traces(&bench.server)?);
                 }
                 look(watched, row, &stage.topics(), &witnesses)
@@ -285,24 +285,21 @@ impl Bench {
     fn drive_all(&self, rows: &[&'static Row]) -> HashMap<&'static str, Result<Vec<String>, String>> {
         let left = Mutex::new(rows.iter());
         let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let driven = Mutex::new(HashMap::new());
         thread::scope(|scope| {
-            let drivers: Vec<_> = (0..AT_ONCE)
-                .map(|_| {
-                    scope.spawn(|| {
-                        iter::from_fn(next)
-                            .map(|row| (row.name, self.drive(row)))
-                            .collect()
-                    })
-                })
-                .collect();
-            // a scenario that panics takes its driver's others with it; they are missing then
-            let driven = drivers
-                .into_iter()
-                .flat_map(|driver| -> Vec<(_, Result<_>)> { driver.join().unwrap_or_default() });
-            driven
-                .map(|(name, result)| (name, result.map_err(|error| format!("{error:#}"))))
-                .collect()
-        })
+            for _ in 0..AT_ONCE {
+                scope.spawn(|| {
+                    while let Some(row) = next() {
+                        // in a thread of its own: a panic is this scenario's alone
+                        let result = thread::scope(|alone| alone.spawn(|| self.drive(row)).join());
+                        let result = result.unwrap_or_else(|_| Err(anyhow!("the scenario panicked")));
+                        let mut driven = driven.lock().unwrap_or_else(PoisonError::into_inner);
+                        driven.insert(row.name, result.map_err(|error| format!("{error:#}")));
+                    }
+                });
+            }
+        });
+        driven.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn drive(&self, row: &'static Row) -> Result<Vec<String>> {

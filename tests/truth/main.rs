@@ -1,7 +1,7 @@
 //! Every kind of message and consumption, from every client, through every server: what rmqtrace says is compared, message by
 //! message, with what the client programs logged (`testbed::compare` says how).
 //!
-//! One run of a pairing of client and server drives all its scenarios at the same time, each with topics and groups of its
+//! One run of a pairing of client and server drives all its scenarios, many at a time, each with topics and groups of its
 //! own; then each test looks at its part. `TRUTH_FORM` chooses the pairings (`quick`, `full`), `TRUTH_PAGE` names
 //! a file for the table.
 
@@ -174,13 +174,13 @@ fn judge(
     let outcome = outcome.as_ref().map_err(|error| anyhow!("{error}"))?;
     let topics = outcome.driven.get(row.name).context("the scenario did not run")?;
     let topics = topics.as_ref().map_err(|error| anyhow!("{error}"))?;
-    let agent = Agent::new(&outcome.spans);
+    let agent = pairing.has_agent().then(|| Agent::new(&outcome.spans));
     let story = Story {
         topics,
         witnesses: &outcome.witnesses,
         rules: pairing.adapt(row.rules),
         proxy: outcome.proxy,
-        agent: pairing.has_agent().then_some(&agent),
+        agent: agent.as_ref(),
     };
     let mut verdict = compare(&story, &outcome.spans);
     if pairing.flavour == Flavour::Steady && is_full() {

@@ -96,6 +96,11 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Whether the clients trace themselves.
+    pub fn is_traced(&self) -> bool {
+        self.success.contains(&"client_trace")
+    }
+
     /// What is right where nothing is special.
     pub const fn usual() -> Rules {
         Rules {
@@ -168,6 +173,15 @@ pub struct Verdict {
     pub problems: Vec<String>,
 }
 
+impl Verdict {
+    /// Notes what a check found wrong about this.
+    pub(crate) fn note(&mut self, check: Check, about: impl FnOnce() -> String) {
+        if let Err(problem) = check {
+            self.problems.push(format!("{problem}: {}", about()));
+        }
+    }
+}
+
 /// The spans that a comparison has not accounted for yet, by their place in the list.
 pub(crate) struct Unclaimed<'a> {
     spans: Vec<&'a Span>,
@@ -196,6 +210,20 @@ impl<'a> Unclaimed<'a> {
         spans
             .filter(|(index, span)| !self.claimed.contains(index) && wanted(span))
             .collect()
+    }
+
+    /// Claims the one span of a message that satisfies `wanted`; where there is none or several, those.
+    pub(crate) fn claim_one(
+        &mut self,
+        msg_id: &str,
+        wanted: impl Fn(&Span) -> bool,
+    ) -> Result<&'a Span, Vec<(usize, &'a Span)>> {
+        let spans = self.find(msg_id, wanted);
+        let &[(index, span)] = spans.as_slice() else {
+            return Err(spans);
+        };
+        self.claim(index);
+        Ok(span)
     }
 
     /// All that are left, with their places.

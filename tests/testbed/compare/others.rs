@@ -1,5 +1,7 @@
 //! Ends and checks of transactions, recalls, and replies to requests.
 
+use std::fmt::Debug;
+
 use super::{CLOCK_TOLERANCE_NS, Check, Story, Unclaimed, Verdict, same};
 use crate::{
     Span,
@@ -34,44 +36,40 @@ pub(super) fn compare(
                 };
                 unclaimed.claim(index);
                 verdict.figures.other_spans += 1;
-                if let Err(problem) = decision(story, operation, decided, span) {
-                    verdict
-                        .problems
-                        .push(format!("{problem}: {decided:?} and {span:?}"));
-                }
+                let checked = decision(story, operation, decided, span);
+                verdict.note(checked, || format!("{decided:?} and {span:?}"));
             }
         }
         for recalled in witness.said.recalled.iter().filter(|r| of_topics(&r.topic)) {
-            let spans = unclaimed.find(&recalled.msg_id, |span| span.operation() == "recall");
-            let [(index, span)] = spans.as_slice() else {
-                verdict
-                    .problems
-                    .push(format!("{} recall spans of {recalled:?}", spans.len()));
-                continue;
-            };
-            unclaimed.claim(*index);
-            verdict.figures.other_spans += 1;
-            if let Err(problem) = recall(story, recalled, span) {
-                verdict
-                    .problems
-                    .push(format!("{problem}: {recalled:?} and {span:?}"));
-            }
+            let check = |span: &Span| recall(story, recalled, span);
+            single("recall", &recalled.msg_id, recalled, check, unclaimed, verdict);
         }
         for replied in witness.said.replied.iter().filter(|r| of_topics(&r.topic)) {
-            let spans = unclaimed.find(&replied.msg_id, |span| span.operation() == "reply");
-            let [(index, span)] = spans.as_slice() else {
-                verdict
-                    .problems
-                    .push(format!("{} reply spans of {replied:?}", spans.len()));
-                continue;
-            };
-            unclaimed.claim(*index);
+            let check = |span: &Span| reply(story, replied, span);
+            single("reply", &replied.msg_id, replied, check, unclaimed, verdict);
+        }
+    }
+}
+
+/// What was said has one span of this operation.
+fn single(
+    operation: &str,
+    msg_id: &str,
+    said: &impl Debug,
+    check: impl Fn(&Span) -> Check,
+    unclaimed: &mut Unclaimed<'_>,
+    verdict: &mut Verdict,
+) {
+    match unclaimed.claim_one(msg_id, |span| span.operation() == operation) {
+        Ok(span) => {
             verdict.figures.other_spans += 1;
-            if let Err(problem) = reply(story, replied, span) {
-                verdict
-                    .problems
-                    .push(format!("{problem}: {replied:?} and {span:?}"));
-            }
+            verdict.note(check(span), || format!("{said:?} and {span:?}"));
+        }
+        Err(spans) => {
+            let count = spans.len();
+            verdict
+                .problems
+                .push(format!("{count} {operation} spans of {said:?}"));
         }
     }
 }

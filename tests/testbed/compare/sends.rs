@@ -30,33 +30,30 @@ pub(super) fn compare(
             if let Some((index, span)) = refused_unseen(story, sent, unclaimed) {
                 unclaimed.claim(index);
                 verdict.figures.failed_spans += 1;
-                if let Err(problem) = refused(story, sent, span) {
-                    verdict.problems.push(format!("{problem}: {sent:?} and {span:?}"));
-                }
+                let checked = refused(story, sent, span);
+                verdict.note(checked, || format!("{sent:?} and {span:?}"));
                 continue;
             }
-            let spans = unclaimed.find(&sent.msg_id, |span| {
+            let claimed = unclaimed.claim_one(&sent.msg_id, |span| {
                 span.operation() == "send" && span.status != STATUS_ERROR && !is_forwarded(story, span)
             });
-            let [(index, span)] = spans.as_slice() else {
-                verdict
-                    .problems
-                    .push(format!("{} send spans of {sent:?}: {spans:?}", spans.len()));
-                continue;
+            let span = match claimed {
+                Ok(span) => span,
+                Err(spans) => {
+                    let problem = format!("{} send spans of {sent:?}: {spans:?}", spans.len());
+                    verdict.problems.push(problem);
+                    continue;
+                }
             };
-            unclaimed.claim(*index);
             verdict.figures.send_spans += 1;
             let checked = one(story, witness, sent, span)
                 .and_then(|()| times(story, sent, span, verdict))
                 .and_then(|()| forwarded(story, sent, unclaimed, verdict));
-            if let Err(problem) = checked {
-                verdict.problems.push(format!("{problem}: {sent:?} and {span:?}"));
-            }
+            verdict.note(checked, || format!("{sent:?} and {span:?}"));
         }
         for batch in batches.values() {
-            if let Err(problem) = self::batch(story, witness, batch, unclaimed, verdict) {
-                verdict.problems.push(format!("{problem}: batch {batch:?}"));
-            }
+            let checked = self::batch(story, witness, batch, unclaimed, verdict);
+            verdict.note(checked, || format!("batch {batch:?}"));
         }
         let mut refused_batches: BTreeMap<(u64, i64), Vec<&Sent>> = BTreeMap::new();
         for failed in witness.said.failed.iter().filter(|sent| of_topics(&sent.topic)) {
@@ -66,33 +63,27 @@ pub(super) fn compare(
                 refused_batches.entry(key).or_default().push(failed);
                 continue;
             }
-            let spans = unclaimed.find(&failed.msg_id, |span| {
+            let claimed = unclaimed.claim_one(&failed.msg_id, |span| {
                 let failed = span.status == STATUS_ERROR && has_key(span, &failed.key);
                 span.operation() == "send" && failed && !is_forwarded(story, span)
             });
-            let [(index, span)] = spans.as_slice() else {
-                verdict
-                    .problems
-                    .push(format!("{} failed spans of {failed:?}", spans.len()));
-                continue;
+            let span = match claimed {
+                Ok(span) => span,
+                Err(spans) => {
+                    let problem = format!("{} failed spans of {failed:?}", spans.len());
+                    verdict.problems.push(problem);
+                    continue;
+                }
             };
-            unclaimed.claim(*index);
             verdict.figures.failed_spans += 1;
             let checked = refused(story, failed, span)
                 .and_then(|()| forwarded(story, failed, unclaimed, verdict))
                 .and_then(|()| earlier(story, witness, failed, unclaimed));
-            if let Err(problem) = checked {
-                verdict
-                    .problems
-                    .push(format!("{problem}: {failed:?} and {span:?}"));
-            }
+            verdict.note(checked, || format!("{failed:?} and {span:?}"));
         }
         for batch in refused_batches.values() {
-            if let Err(problem) = refused_batch(story, witness, batch, unclaimed, verdict) {
-                verdict
-                    .problems
-                    .push(format!("{problem}: refused batch {batch:?}"));
-            }
+            let checked = refused_batch(story, witness, batch, unclaimed, verdict);
+            verdict.note(checked, || format!("refused batch {batch:?}"));
         }
     }
 }
@@ -153,13 +144,10 @@ fn forwarded(story: &Story<'_>, sent: &Sent, unclaimed: &mut Unclaimed<'_>, verd
         return Ok(());
     }
     let place = story.place(&sent.msg_id);
-    let spans = unclaimed.find(&sent.msg_id, |span| {
+    let claimed = unclaimed.claim_one(&sent.msg_id, |span| {
         span.operation() == "send" && is_forwarded(story, span)
     });
-    let [(index, span)] = spans.as_slice() else {
-        return Err(format!("{} spans of the proxy", spans.len()));
-    };
-    unclaimed.claim(*index);
+    let span = claimed.map_err(|spans| format!("{} spans of the proxy", spans.len()))?;
     verdict.figures.other_spans += 1;
     same!("kind of what is forwarded", span.kind, kind::CLIENT);
     same!(
@@ -303,11 +291,8 @@ fn batch(
             verdict.figures.send_spans += 1;
             continue;
         }
-        let creates = unclaimed.find(&sent.msg_id, |span| span.operation() == "create");
-        let [(index, create)] = creates.as_slice() else {
-            return Err(format!("{} create spans of {sent:?}", creates.len()));
-        };
-        unclaimed.claim(*index);
+        let claimed = unclaimed.claim_one(&sent.msg_id, |span| span.operation() == "create");
+        let create = claimed.map_err(|spans| format!("{} create spans of {sent:?}", spans.len()))?;
         verdict.figures.send_spans += 1;
         same!("name", &create.name, &format!("create {}", sent.topic));
         same!("kind", create.kind, kind::PRODUCER);
@@ -346,14 +331,11 @@ fn refused_batch(
     verdict: &mut Verdict,
 ) -> Check {
     let first = failed.first().ok_or("no messages")?;
-    let spans = unclaimed.find("", |span| {
+    let claimed = unclaimed.claim_one("", |span| {
         let inside = first.start_ns <= span.start_ns && span.end_ns <= first.end_ns;
         span.operation() == "send" && span.status == STATUS_ERROR && inside
     });
-    let [(index, span)] = spans.as_slice() else {
-        return Err(format!("{} failed send spans", spans.len()));
-    };
-    unclaimed.claim(*index);
+    let span = claimed.map_err(|spans| format!("{} failed send spans", spans.len()))?;
     verdict.figures.failed_spans += failed.len();
     same!(
         "count",

@@ -93,14 +93,15 @@ fn verdict_with(rules: Rules, spans: &[Span], traced: Vec<Traced>) -> Verdict {
         traced,
         ..Said::default()
     };
-    let witness = Witness {
-        pid: PID,
-        library: Library::Go,
-        said,
-    };
+    judge(Library::Go, said, rules, spans)
+}
+
+/// What comes of one client's account.
+fn judge(library: Library, said: Said, rules: Rules, spans: &[Span]) -> Verdict {
+    let pid = PID;
     let story = Story {
         topics: &["t".to_owned()],
-        witnesses: &[witness],
+        witnesses: &[Witness { pid, library, said }],
         rules,
         agent: None,
         proxy: None,
@@ -347,19 +348,7 @@ fn a_one_way_send_that_was_refused_is_nobodys_message() {
             consumed,
             ..Said::default()
         };
-        let witness = Witness {
-            pid: PID,
-            library: Library::Go,
-            said,
-        };
-        let story = Story {
-            topics: &["t".to_owned()],
-            witnesses: &[witness],
-            rules: Rules::usual(),
-            agent: None,
-            proxy: None,
-        };
-        compare(&story, spans).problems.len()
+        judge(Library::Go, said, Rules::usual(), spans).problems.len()
     };
     assert_eq!(story("oneway", Vec::new(), &[refused.clone()]), 0);
     // the span is not the message's, and one is missing
@@ -385,19 +374,7 @@ fn a_refused_batch_has_one_span() {
             failed: vec![failed.clone()],
             ..Said::default()
         };
-        let witness = Witness {
-            pid: PID,
-            library: Library::Go,
-            said,
-        };
-        let story = Story {
-            topics: &["t".to_owned()],
-            witnesses: &[witness],
-            rules: Rules::usual(),
-            agent: None,
-            proxy: None,
-        };
-        compare(&story, &[span]).problems.len()
+        judge(Library::Go, said, Rules::usual(), &[span]).problems.len()
     };
     assert_eq!(problems(span.clone()), 0);
     let unlinked = Span {
@@ -429,16 +406,7 @@ fn a_library_that_sends_again_by_itself_has_a_span_for_each_attempt() {
             failed: vec![failed.clone()],
             ..Said::default()
         };
-        let pid = PID;
-        let witness = Witness { pid, library, said };
-        let story = Story {
-            topics: &["t".to_owned()],
-            witnesses: &[witness],
-            rules: Rules::usual(),
-            agent: None,
-            proxy: None,
-        };
-        compare(&story, spans).problems.len()
+        judge(library, said, Rules::usual(), spans).problems.len()
     };
     let [first, second, last] =
         [("A", 2_000_000), ("B", 3_000_000), (KEY, 4_000_000)].map(|(id, at)| attempt(id, at));

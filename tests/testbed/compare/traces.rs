@@ -75,11 +75,9 @@ pub(super) fn compare(
             _ => continue,
         };
         found += 1;
-        if let Err(problem) = result {
-            verdict.problems.push(format!("{problem}: {record:?}"));
-        }
+        verdict.note(result, || format!("{record:?}"));
     }
-    if found == 0 && story.rules.success.contains(&"client_trace") {
+    if found == 0 && story.rules.is_traced() {
         let problem = "the clients trace themselves, and the trace topic has no record of it";
         verdict.problems.push(problem.to_owned());
     }
