@@ -125,21 +125,7 @@ fn end_to_end(tally: &mut Tally, only: Option<&str>) {
     let ready = tally.step("setup", || setup::testbed(setup::Say::Changes))
         && tally.step("build", || build::build().map(drop));
     if ready {
-        let mut command = cargo();
-        command.args([
-            "test",
-            "--quiet",
-            "--locked",
-            "--package",
-            "tests",
-            "--features",
-            "e2e",
-            "--test",
-            "e2e",
-            "--",
-        ]);
-        command.args(["--test-threads", "1"]).args(only);
-        tally.tests("end-to-end tests", &mut command);
+        tally.tests("end-to-end tests", &mut truth::test_program("e2e", only));
         tally.tests("scenarios", &mut truth::scenarios(only));
     }
 }

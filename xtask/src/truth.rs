@@ -76,19 +76,23 @@ fn compare(options: &Options) -> Result<()> {
 
 /// The program with the scenarios. Without further words it runs the form that belongs to the tests.
 pub(crate) fn scenarios(only: Option<&str>) -> Command {
+    test_program("truth", only)
+}
+
+/// One of the programs that need real servers and clients, all of it or the tests whose name contains `only`.
+pub(crate) fn test_program(name: &str, only: Option<&str>) -> Command {
     let mut command = cargo();
-    command.args([
-        "test",
-        "--quiet",
-        "--locked",
-        "--package",
-        "tests",
-        "--features",
-        "e2e",
-        "--test",
-        "truth",
-        "--",
-    ]);
-    command.args(["--test-threads", "1"]).args(only);
+    command
+        .args([
+            "test",
+            "--quiet",
+            "--locked",
+            "--package",
+            "tests",
+            "--features",
+            "e2e",
+        ])
+        .args(["--test", name, "--", "--test-threads", "1"])
+        .args(only);
     command
 }
