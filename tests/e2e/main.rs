@@ -4,6 +4,7 @@
 //! Run by `cargo xtask test`, as root. The tests run one after another: they share two brokers, which take seconds to start,
 //! and each group shares a tracer and a collector.
 
+mod accounting;
 mod check;
 mod clients;
 mod consuming;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
     trials.extend(foreign::trials(&world));
     trials.extend(unreadable::trials(&world));
     trials.extend(settings::trials(&world));
+    trials.extend(accounting::trials(&world));
     trials.extend(lifecycle::trials(&world));
     trials.extend(load::trials(&world));
     let conclusion = libtest_mimic::run(&arguments, trials);

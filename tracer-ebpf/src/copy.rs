@@ -23,7 +23,8 @@ use crate::{
     verifier::at_most,
 };
 
-/// 1: bodies are copied too, and user space skips them.
+/// 1: what would be skipped is copied too, and user space skips it. A constant to the verifier, so the way that is not
+/// taken costs nothing.
 #[unsafe(no_mangle)]
 static COPY_BODIES: Global<u32> = Global::new(0);
 
@@ -93,9 +94,6 @@ pub(crate) fn copy(way: &mut Way, source: Source, length: u64, header: &Header) 
         held,
         head: 0,
     };
-    if COPY_BODIES.load() != 0 {
-        slot.follow = Follow::everything();
-    }
     if held != 0 {
         // behind the held bytes comes the operation's own memory, as if it were the first of several segments
         slot.after_held = Vector {
@@ -166,7 +164,8 @@ unsafe extern "C" fn step(_turn: u32, context: *mut c_void) -> i64 {
     if slot.cursor.segment == 0 {
         return next_segment(slot);
     }
-    if slot.follow.skip != 0 {
+    let copies_bodies = COPY_BODIES.load() != 0;
+    if slot.follow.skip != 0 && !copies_bodies {
         let n = least(slot.cursor.segment, u64::from(slot.follow.skip));
         slot.follow.skip -= n as u32;
         slot.cursor.skipped += n;
@@ -177,8 +176,10 @@ unsafe extern "C" fn step(_turn: u32, context: *mut c_void) -> i64 {
         flush(slot);
         return 0;
     }
-    if slot.follow.copy != 0 {
-        copy_piece(slot)
+    if copies_bodies && slot.follow.skip != 0 {
+        copy_piece(slot, slot.follow.skip, |follow, n| follow.skip -= n)
+    } else if slot.follow.copy != 0 {
+        copy_piece(slot, slot.follow.copy, |follow, n| follow.copy -= n)
     } else {
         look(slot, index)
     }
@@ -201,17 +202,15 @@ fn next_segment(slot: &mut Slot) -> i64 {
     0
 }
 
-/// Bytes that are copied without being looked at.
+/// Bytes that are copied without being looked at, at most `wanted`; `taken` is told how many they were.
 #[inline(always)]
-fn copy_piece(slot: &mut Slot) -> i64 {
-    let n = least(slot.cursor.segment, u64::from(slot.follow.copy));
+fn copy_piece(slot: &mut Slot, wanted: u32, taken: impl FnOnce(&mut Follow, u32)) -> i64 {
+    let n = least(slot.cursor.segment, u64::from(wanted));
     let n = least(n, CHUNK as u64 - slot.cursor.filled);
     if !read(slot, n, true, false) {
         return 1;
     }
-    if slot.follow.copy != u32::MAX {
-        slot.follow.copy -= n as u32;
-    }
+    taken(&mut slot.follow, n as u32);
     advance(slot, n);
     0
 }
@@ -246,8 +245,8 @@ fn look(slot: &mut Slot, index: &mut u32) -> i64 {
     }
     match slot.follow.decide(&slot.window) {
         Withheld::None => {}
-        Withheld::Skip => slot.cursor.skipped += u64::from(withheld),
-        Withheld::Copy => {
+        Withheld::Skip if COPY_BODIES.load() == 0 => slot.cursor.skipped += u64::from(withheld),
+        Withheld::Skip | Withheld::Copy => {
             let at = at_most(slot.cursor.filled, CHUNK as u64) as usize;
             if let Some(target) = slot.data.get_mut(at..at + 12) {
                 // SAFETY: from one part of a map value to another; the helper takes kernel addresses.

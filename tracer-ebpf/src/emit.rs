@@ -31,15 +31,25 @@ static EVENTS: RingBuf<(), RING_BYTES> = RingBuf::new();
 #[unsafe(no_mangle)]
 static WAKE_BYTES: Global<u64> = Global::new(1 << 20);
 
+/// Pending bytes from which on stream bytes find no more room. The rest of the ring is for what tells of connections and
+/// processes: a range that is missing can be declared, but only if the connection's beginning and end are known.
+#[unsafe(no_mangle)]
+static DATA_BYTES: Global<u64> = Global::new(RING_BYTES as u64 / 8 * 7);
+
 const BPF_RB_FORCE_WAKEUP: u64 = 2;
 
-/// `BPF_RB_NO_WAKEUP` or `BPF_RB_FORCE_WAKEUP`.
+/// Bytes in the ring that the reader has not read.
 #[inline(always)]
-fn wake() -> u64 {
+fn pending() -> u64 {
     const BPF_RB_AVAIL_DATA: u64 = 0;
-    const BPF_RB_NO_WAKEUP: u64 = 1;
     // SAFETY: a map pointer and a constant.
-    let pending = unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), BPF_RB_AVAIL_DATA) };
+    unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), BPF_RB_AVAIL_DATA) }
+}
+
+/// `BPF_RB_NO_WAKEUP` or `BPF_RB_FORCE_WAKEUP`, with so many pending bytes.
+#[inline(always)]
+fn wake(pending: u64) -> u64 {
+    const BPF_RB_NO_WAKEUP: u64 = 1;
     if pending >= WAKE_BYTES.load() {
         BPF_RB_FORCE_WAKEUP
     } else {
@@ -55,7 +65,7 @@ fn put<T: 'static>(record: T) -> bool {
         return false;
     };
     entry.write(record);
-    entry.submit(wake());
+    entry.submit(wake(pending()));
     count(Counter::Records, 1);
     true
 }
@@ -73,9 +83,12 @@ pub(crate) fn slot(slot: &mut Slot) {
         size
     };
     let map = (&raw const EVENTS).cast_mut().cast::<c_void>();
+    let pending = pending();
+    let record = (&raw mut slot.header).cast();
     // SAFETY: header and data are neighbours in one map value of at least `size` bytes.
-    let failed = unsafe { bpf_ringbuf_output(map, (&raw mut slot.header).cast(), size as u64, wake()) } != 0;
-    if failed {
+    let full = pending > DATA_BYTES.load()
+        || unsafe { bpf_ringbuf_output(map, record, size as u64, wake(pending)) } != 0;
+    if full {
         count(Counter::RingFull, 1);
         count(Counter::RingFullBytes, stands_for);
     } else {
@@ -88,7 +101,13 @@ pub(crate) fn slot(slot: &mut Slot) {
 /// Declares a range of the stream whose bytes are not copied: `length` bytes at `offset`, otherwise as `header`.
 #[inline(always)]
 pub(crate) fn range(header: &Header, offset: u64, length: u64) {
-    let Some(mut entry) = EVENTS.reserve_untyped::<Header>(0) else {
+    let pending = pending();
+    let entry = if pending > DATA_BYTES.load() {
+        None
+    } else {
+        EVENTS.reserve_untyped::<Header>(0)
+    };
+    let Some(mut entry) = entry else {
         count(Counter::RingFull, 1);
         count(Counter::RingFullBytes, length);
         return;
@@ -105,7 +124,7 @@ pub(crate) fn range(header: &Header, offset: u64, length: u64) {
             u32::MAX
         };
     }
-    entry.submit(wake());
+    entry.submit(wake(pending));
     count(Counter::Records, 1);
     count(Counter::Bytes, length);
 }

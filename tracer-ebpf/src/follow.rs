@@ -115,15 +115,6 @@ impl Follow {
         from_client: 0,
     };
 
-    /// Copy all there is, frames or not.
-    #[inline(always)]
-    pub(crate) fn everything() -> Follow {
-        Follow {
-            copy: u32::MAX,
-            ..Follow::START
-        }
-    }
-
     /// Bytes that go into the window now are not copied before it is decided what they are.
     #[inline(always)]
     pub(crate) fn withholds(&self) -> bool {

@@ -70,7 +70,27 @@ pub enum Output {
     /// A connection was recognised.
     Opened(Open),
     /// A connection ended.
-    Closed(Close),
+    Closed(Closed),
+}
+
+/// The end of a connection, and what became of its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Closed {
+    /// The end, as the source told.
+    pub close: Close,
+    /// What the process sent.
+    pub sent: Account,
+    /// What it received.
+    pub received: Account,
+}
+
+/// The bytes of one direction of a connection, from where it was first seen to its end: each was seen or is lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Account {
+    /// Bytes that were seen, those that were left out on purpose included.
+    pub seen: u64,
+    /// Bytes that never came.
+    pub lost: u64,
 }
 
 /// Bytes of RocketMQ connections in, spans out.
@@ -194,11 +214,24 @@ impl Engine {
     }
 
     fn closed(&mut self, close: Close) {
-        if let Some(mut connection) = self.connections.remove(&close.connection) {
-            self.timers.disarm(&close.connection, &mut connection.armed);
-            connection.close(&close, &mut self.lifecycle);
-        }
-        self.lifecycle.sink.outputs.push_back(Output::Closed(close));
+        let accounts = match self.connections.remove(&close.connection) {
+            Some(mut connection) => {
+                self.timers.disarm(&close.connection, &mut connection.armed);
+                connection.close(&close, &mut self.lifecycle)
+            }
+            None => {
+                // nothing of it was seen, or it was forgotten: then that is counted
+                let all = |lost| Account { seen: 0, lost };
+                [all(close.sent_end), all(close.received_end)]
+            }
+        };
+        let [sent, received] = accounts;
+        let closed = Closed {
+            close,
+            sent,
+            received,
+        };
+        self.lifecycle.sink.outputs.push_back(Output::Closed(closed));
     }
 
     fn insert(&mut self, id: ConnectionId, connection: Connection) {

@@ -37,21 +37,8 @@ pub(crate) struct CaptureConfig {
     pub(crate) broker_side: bool,
     /// Ask the kernel's verifier for all that it has to say where it refuses a program. Takes minutes.
     pub(crate) verifier_log: bool,
-    /// Copy message bodies too, and skip them in user space. For comparing; costs much more.
+    /// Copy message bodies too, and skip them in user space.
     pub(crate) copy_bodies: bool,
-}
-
-impl Default for CaptureConfig {
-    fn default() -> CaptureConfig {
-        CaptureConfig {
-            strategy: None,
-            ring_bytes: tracer_abi::RING_BYTES as u32,
-            kernel_log: None,
-            broker_side: false,
-            verifier_log: false,
-            copy_bodies: false,
-        }
-    }
 }
 
 /// A running capture. Dropping it detaches everything.
@@ -77,6 +64,9 @@ const IDLE_POLL: Duration = Duration::from_millis(100);
 const QUIET_TURNS: u32 = 50;
 /// Most pending bytes at which the reader is not woken yet.
 const WAKE_BYTES: u64 = 1 << 20;
+
+/// The part of the ring that bytes of streams leave to what tells of connections and processes.
+const CONTROL_PART: u64 = 8;
 
 impl Capture {
     /// Loads and attaches the kernel side. `denied` are processes to leave alone from the start; this process is
@@ -227,7 +217,9 @@ fn load(config: &CaptureConfig) -> Result<(Ebpf, Btf, Choice), CaptureError> {
     drop(types);
     let object = object::bytes()?;
     let cpus = aya::util::nr_cpus().map_err(|(_, source)| CaptureError::NoCpus { source })? as u32;
-    let wake = WAKE_BYTES.min(u64::from(config.ring_bytes) / 8);
+    let ring = u64::from(config.ring_bytes);
+    let wake = WAKE_BYTES.min(ring / 8);
+    let data = ring - ring / CONTROL_PART;
     // both crates number the levels alike, from 1 for errors; 0 removes the statements
     let log_level = config.kernel_log.map_or(0, |level| level as u8);
     let mut loader = EbpfLoader::new();
@@ -243,6 +235,7 @@ fn load(config: &CaptureConfig) -> Result<(Ebpf, Btf, Choice), CaptureError> {
     let broker_side = u32::from(config.broker_side);
     let copy_bodies = u32::from(config.copy_bodies);
     loader.override_global("WAKE_BYTES", &wake, true);
+    loader.override_global("DATA_BYTES", &data, true);
     loader.override_global("SERVER_SIDE", &broker_side, true);
     loader.override_global("COPY_BODIES", &copy_bodies, true);
     loader.override_global(aya_log::LEVEL, &log_level, false);

@@ -46,6 +46,7 @@ macro_rules! keys {
 keys! {
     capture.strategy;
     capture.ring_bytes;
+    capture.bodies;
     capture.kernel_log;
     filter.pid;
     filter.exclude_pid;
@@ -90,6 +91,7 @@ keys! {
     export.otlp.insecure;
     export.otlp.queue_size;
     export.otlp.batch_size;
+    export.otlp.concurrency;
     export.otlp.interval;
     export.otlp.retry_for;
     export.otlp_file;

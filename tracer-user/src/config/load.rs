@@ -172,6 +172,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             "must be at least 1 and at most export.otlp.queue_size",
         );
     }
+    if !(1..=64).contains(&otlp.concurrency) {
+        return bad("export.otlp.concurrency", "must be from 1 to 64, such as `4`");
+    }
     if config.limits.processes == 0 {
         return bad("limits.processes", "must be at least 1");
     }

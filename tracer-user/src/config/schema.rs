@@ -100,6 +100,17 @@ choice! {
 }
 
 choice! {
+    /// Where message bodies are left out.
+    Bodies {
+        /// In the kernel: only their lengths leave it.
+        #[default]
+        InKernel = "in-kernel",
+        /// In user space: they go through the ring buffer, and no further.
+        User = "user",
+    }
+}
+
+choice! {
     /// How much the kernel side says.
     KernelLog {
         /// Nothing; it costs nothing then.
@@ -124,6 +135,8 @@ pub(crate) struct Capture {
     pub(crate) strategy: Strategy,
     /// Size of the ring buffer, a power of two.
     pub(crate) ring_bytes: ByteSize,
+    /// Where message bodies are left out.
+    pub(crate) bodies: Bodies,
     /// How much the kernel side says.
     pub(crate) kernel_log: KernelLog,
 }
@@ -134,6 +147,7 @@ impl Default for Capture {
         Capture {
             strategy: Strategy::Auto,
             ring_bytes,
+            bodies: Bodies::InKernel,
             kernel_log: KernelLog::Off,
         }
     }
@@ -389,6 +403,8 @@ pub(crate) struct Otlp {
     pub(crate) queue_size: usize,
     /// Most spans in one batch.
     pub(crate) batch_size: usize,
+    /// Most batches that are under way at a time.
+    pub(crate) concurrency: usize,
     /// How long spans are collected before they are sent.
     pub(crate) interval: HumanDuration,
     /// How long one batch is tried again before it is dropped.
@@ -409,6 +425,7 @@ impl Default for Otlp {
             insecure: false,
             queue_size: 32 * 1024,
             batch_size: 512,
+            concurrency: 4,
             interval: HumanDuration::from_millis(500),
             retry_for: HumanDuration::from_secs(60),
         }

@@ -12,6 +12,7 @@ pub(crate) mod pipeline;
 mod settings;
 pub(crate) mod totals;
 mod unreadable;
+mod watch;
 
 use std::{
     collections::hash_map::RandomState,
@@ -29,14 +30,15 @@ use tracer_abi::Counter;
 
 use self::{
     pipeline::Pipeline,
-    totals::{LOST_BYTES, Source, Totals},
+    totals::{Source, Totals},
+    watch::Watch,
 };
 use crate::{
     capture::{Capture, CaptureConfig, KernelCounters, Strategy, is_host_pid_namespace, kernel_release},
     clock::boot_now,
     config::{
         Loaded,
-        schema::{Config, KernelLog, Level, Print, Strategy as Wanted},
+        schema::{Bodies, Config, KernelLog, Level, Print, Strategy as Wanted},
     },
     export::{self, Finished, Outputs, otlp},
     filter::Verdict,
@@ -81,7 +83,7 @@ async fn trace(loaded: Loaded, recording: Option<&record::Options>) -> anyhow::R
         kernel_log: kernel_log(config.capture.kernel_log),
         broker_side: config.spans.broker_side,
         verifier_log: config.log.level == Level::Trace,
-        ..CaptureConfig::default()
+        copy_bodies: config.capture.bodies == Bodies::User,
     };
     let mut capture = Capture::start(&capture, &receivers(&config).await)?;
     let mut outputs = Outputs::start(&config.export)?;
@@ -103,7 +105,7 @@ async fn trace(loaded: Loaded, recording: Option<&record::Options>) -> anyhow::R
             _ = tick.tick() => {
                 ticks += 1;
                 pipeline.tick();
-                watch.look(&capture.counters());
+                watch.look(Instant::now(), &capture.counters(), &pipeline.totals(), outputs.stats());
                 if ticks == HINT_TICKS {
                     hint(&pipeline, &capture.counters());
                 }
@@ -275,44 +277,6 @@ fn hint(pipeline: &Pipeline, counters: &KernelCounters) {
             frames = totals.frames,
             "RocketMQ connections, but no message was sent or consumed so far"
         );
-    }
-}
-
-/// Says when the kernel side loses something, at most once in ten seconds.
-#[derive(Debug, Default)]
-struct Watch {
-    /// Losses that were told of.
-    told: Vec<u64>,
-    said: Option<Instant>,
-}
-
-impl Watch {
-    fn look(&mut self, counters: &KernelCounters) {
-        let soon = |said: Instant| said.elapsed() <= Duration::from_secs(10);
-        if self.said.is_some_and(soon) {
-            return;
-        }
-        let now: Vec<u64> = LOST_BYTES.iter().map(|c| counters.get(*c)).collect();
-        let told = self.told.iter().copied().chain(std::iter::repeat(0));
-        let lost: Vec<String> = LOST_BYTES
-            .iter()
-            .zip(now.iter().zip(told))
-            .filter(|(_, (now, told))| *now > told)
-            .map(|(counter, (now, told))| format!("{}={}", counter.name(), now - told))
-            .collect();
-        if lost.is_empty() {
-            return;
-        }
-        let hint = if lost.iter().any(|l| l.starts_with(Counter::RingFullBytes.name())) {
-            "a larger ring may help (capture.ring_bytes)"
-        } else {
-            "spans that they belong to are incomplete or missing"
-        };
-        tracing::warn!(
-            lost = lost.join(" "),
-            "bytes of connections were not seen; {hint}"
-        );
-        (self.told, self.said) = (now, Some(Instant::now()));
     }
 }
 

@@ -275,7 +275,8 @@ impl Pipeline {
                     self.unreadable.server(open.remote);
                 }
                 if verdict == Verdict::Allow {
-                    tracing::debug!(pid = open.process.0, local = %open.local, remote = %open.remote, "connection");
+                    let connection = open.connection.0;
+                    tracing::debug!(connection, pid = open.process.0, local = %open.local, remote = %open.remote, "connection");
                 }
                 verdict
             }
@@ -328,7 +329,15 @@ impl Pipeline {
                         emit(finished);
                     }
                 }
-                Output::Opened(_) | Output::Closed(_) => {}
+                Output::Opened(_) => {}
+                Output::Closed(closed) => tracing::debug!(
+                    connection = closed.close.connection.0,
+                    sent = closed.sent.seen,
+                    sent_lost = closed.sent.lost,
+                    received = closed.received.seen,
+                    received_lost = closed.received.lost,
+                    "connection closed"
+                ),
             }
         }
     }

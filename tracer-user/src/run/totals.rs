@@ -129,6 +129,7 @@ impl Totals {
             ("traces_unread", engine.unread_traces),
             ("unknown_transactions", engine.unknown_transactions),
             ("spans_incomplete", engine.incomplete_spans),
+            ("seen_bytes", engine.seen_bytes),
             ("gaps", engine.gaps),
             ("gap_bytes", engine.gap_bytes),
             ("resyncs", engine.resyncs),
@@ -136,13 +137,6 @@ impl Totals {
             ("malformed_contexts", engine.malformed_contexts),
             ("unknown_codes", engine.unknown_codes),
             ("unpaired_answers", engine.unpaired_answers),
-            ("evicted_connections", engine.evicted_connections),
-            ("evicted_requests", engine.evicted_requests),
-            ("evicted_answers", engine.evicted_answers),
-            ("evicted_groups", engine.evicted_groups),
-            ("evicted_queues", engine.evicted_queues),
-            ("evicted_deliveries", engine.evicted_deliveries),
-            ("evicted_servers", engine.evicted_servers),
             ("tls_connections", self.pipeline.tls_connections),
             ("grpc_connections", self.pipeline.grpc_connections),
             ("spans_unsampled", self.pipeline.unsampled_spans),
@@ -165,7 +159,8 @@ impl Totals {
         }
         let known = |name: &str| main.iter().any(|(known, _)| *known == name);
         let source = self.source.more().into_iter().filter(|(name, _)| !known(name));
-        let further = more.into_iter().chain(source).filter(|(_, n)| *n > 0);
+        let further = more.into_iter().chain(engine.evictions()).chain(source);
+        let further = further.filter(|(_, n)| *n > 0);
         numbers.extend(further.map(|(name, n)| (name.to_owned(), n)));
         numbers
     }

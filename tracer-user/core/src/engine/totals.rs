@@ -68,7 +68,9 @@ pub struct Totals {
     /// Spans marked `rmqtrace.incomplete`.
     pub incomplete_spans: u64,
 
-    /// Stream bytes that never came, in ranges between bytes that did.
+    /// Stream bytes that were seen, those that were left out on purpose included.
+    pub seen_bytes: u64,
+    /// Stream bytes that never came, in ranges between bytes that did or before a connection's end.
     pub gap_bytes: u64,
     /// Such ranges.
     pub gaps: u64,
@@ -107,4 +109,19 @@ pub struct Totals {
     pub evicted_deliveries: u64,
     /// Processes that serve clients, forgotten because there were too many.
     pub evicted_servers: u64,
+}
+
+impl Totals {
+    /// What was forgotten since a table was full, by the name that the totals have for it.
+    pub fn evictions(&self) -> [(&'static str, u64); 7] {
+        [
+            ("evicted_connections", self.evicted_connections),
+            ("evicted_requests", self.evicted_requests),
+            ("evicted_answers", self.evicted_answers),
+            ("evicted_groups", self.evicted_groups),
+            ("evicted_queues", self.evicted_queues),
+            ("evicted_deliveries", self.evicted_deliveries),
+            ("evicted_servers", self.evicted_servers),
+        ]
+    }
 }

@@ -10,6 +10,7 @@ use super::{
     side_by_frame,
 };
 use crate::{
+    engine::Account,
     lifecycle::{Lifecycle, Pending, Unanswered},
     model::{ProcessId, Timestamp},
     record::{Close, ConnectionId, Data, Open},
@@ -155,25 +156,31 @@ impl Connection {
         }
     }
 
-    /// Ends with the connection.
-    pub(crate) fn close(mut self, close: &Close, lifecycle: &mut Lifecycle) {
-        for (direction, end) in [
+    /// Ends with the connection. Returns what became of the bytes it sent and received.
+    pub(crate) fn close(mut self, close: &Close, lifecycle: &mut Lifecycle) -> [Account; 2] {
+        let ends = [
             (Direction::SEND, close.sent_end),
             (Direction::RECV, close.received_end),
-        ] {
+        ];
+        let accounts = ends.map(|(direction, end)| {
             self.half(direction).stream.flush();
             self.drain(direction, close.time, lifecycle);
             let half = self.half(direction);
             let missing = end.saturating_sub(half.end.unwrap_or(end));
             if missing > 0 {
                 half.lost = Some(close.time);
-                lifecycle.sink.totals.gaps += 1;
                 let totals = &mut lifecycle.sink.totals;
+                totals.gaps += 1;
                 totals.gap_bytes = totals.gap_bytes.saturating_add(missing);
             }
-        }
+            Account {
+                seen: half.counted.bytes,
+                lost: half.counted.lost.saturating_add(missing),
+            }
+        });
         self.end_waiting(Unanswered::Closed, close.time, lifecycle);
         lifecycle.closed(self.peer.process, self.peer.connection, close.time);
+        accounts
     }
 
     /// Ends without knowing what becomes of the connection.
@@ -205,6 +212,7 @@ impl Connection {
         half.counted = new;
         let totals = &mut lifecycle.sink.totals;
         // offsets are what a record says: two that lie may add up to more than there is
+        totals.seen_bytes = totals.seen_bytes.saturating_add(new.bytes - old.bytes);
         totals.gap_bytes = totals.gap_bytes.saturating_add(new.lost - old.lost);
         totals.gaps += new.gaps - old.gaps;
         totals.resyncs += new.resyncs - old.resyncs;

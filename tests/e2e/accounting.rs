@@ -1,0 +1,377 @@
+//! What was sent is what was seen and what was declared lost, to the byte and for each connection, whatever is done to the
+//! tracer. The traffic is of the testbed's `load` program, which knows what it moved over each connection.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io::{BufRead, BufReader, Write},
+    path::Path,
+    process::{ChildStdin, ChildStdout, Command},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use libtest_mimic::Trial;
+use serde::Deserialize;
+use testbed::{
+    Span, Tracer,
+    artifacts::require,
+    process::Child,
+    spans::SpanFile,
+    totals::{no_loss, total},
+    wait,
+};
+
+use crate::{trial, world::World};
+
+/// How long the traffic, and the tracer behind it, may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What happens to the tracer while frames move.
+#[derive(Clone, Copy)]
+enum Fault {
+    None,
+    /// It does not run for so long.
+    Stopped(Duration),
+}
+
+/// What must come of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Every message has its span, and nothing is named lost.
+    Everything,
+    /// Something is lost: the test would show nothing if nothing were.
+    Loss,
+    /// Either.
+    Accounts,
+}
+
+struct Case {
+    name: &'static str,
+    /// Arguments of `load`.
+    load: &'static [(&'static str, usize)],
+    /// Further arguments of the tracer.
+    tracer: &'static [&'static str],
+    fault: Fault,
+    wanted: Wanted,
+}
+
+const SMALL_RING: &[&str] = &["--ring-bytes", "64KiB"];
+
+const CASES: &[Case] = &[
+    Case {
+        name: "many connections at once",
+        load: &[("connections", 200), ("threads", 2), ("messages", 100)],
+        tracer: &[],
+        fault: Fault::None,
+        wanted: Wanted::Everything,
+    },
+    Case {
+        name: "bodies left out in user space",
+        load: &[
+            ("connections", 20),
+            ("threads", 2),
+            ("messages", 100),
+            ("body", 30_000),
+        ],
+        tracer: &["--set", "capture.bodies=user"],
+        fault: Fault::None,
+        wanted: Wanted::Everything,
+    },
+    Case {
+        name: "fifty thousand topics",
+        load: &[
+            ("connections", 10),
+            ("threads", 2),
+            ("messages", 5_000),
+            ("topics", 50_000),
+            ("rate", 10_000),
+        ],
+        tracer: &[],
+        fault: Fault::None,
+        wanted: Wanted::Everything,
+    },
+    Case {
+        name: "frames of 16 MiB",
+        load: &[
+            ("connections", 4),
+            ("threads", 2),
+            ("messages", 10),
+            ("body", (16 << 20) - 1024),
+        ],
+        tracer: &[],
+        fault: Fault::None,
+        wanted: Wanted::Everything,
+    },
+    Case {
+        name: "a ring that is too small",
+        load: &[
+            ("connections", 50),
+            ("threads", 2),
+            ("messages", 2_000),
+            ("burst", 32),
+        ],
+        tracer: SMALL_RING,
+        fault: Fault::None,
+        wanted: Wanted::Loss,
+    },
+    Case {
+        name: "a tracer that stands still for three seconds",
+        load: &[
+            ("connections", 50),
+            ("threads", 2),
+            ("messages", 2_000),
+            ("rate", 15_000),
+        ],
+        tracer: &[],
+        fault: Fault::Stopped(Duration::from_secs(3)),
+        wanted: Wanted::Loss,
+    },
+    Case {
+        name: "as fast as frames can be made",
+        load: &[
+            ("connections", 50),
+            ("threads", 2),
+            ("messages", 8_000),
+            ("burst", 32),
+            ("body", 256),
+        ],
+        tracer: &[],
+        fault: Fault::None,
+        wanted: Wanted::Accounts,
+    },
+];
+
+pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for case in CASES {
+        let world = Arc::clone(world);
+        trials.push(trial(format!("accounting: {}", case.name), move || {
+            run(&world, case)
+        }));
+    }
+    trials
+}
+
+/// What the load program moved over a connection.
+#[derive(Deserialize)]
+struct Moved {
+    local: u16,
+    sent: u64,
+    received: u64,
+    first: usize,
+    messages: usize,
+}
+
+#[derive(Deserialize)]
+struct Accounts {
+    connections: Vec<Moved>,
+}
+
+/// The load program.
+struct Load {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Load {
+    /// Starts it and waits until its connections are open.
+    fn start(dir: &Path, name: &str, arguments: &[(&str, usize)]) -> Result<Load> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_load"));
+        for (argument, value) in arguments {
+            command.arg(format!("--{argument}")).arg(value.to_string());
+        }
+        let log = dir.join(format!("{name}.err"));
+        let (process, input, output) = Child::start_piped("load", command, &log)?;
+        let mut load = Load {
+            process,
+            input,
+            output: BufReader::new(output),
+        };
+        let line = load.line()?;
+        ensure!(line == "ready", "load says {line:?}: {}", load.process.log()?);
+        Ok(load)
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        Ok(line.trim_end().to_owned())
+    }
+
+    fn go(&mut self) -> Result<()> {
+        Ok(self.input.write_all(b"go\n")?)
+    }
+
+    /// Waits for its end, at which all connections are closed.
+    fn accounts(&mut self) -> Result<Vec<Moved>> {
+        let line = self.line()?;
+        let parsed: Accounts = serde_json::from_str(&line)
+            .with_context(|| format!("load says {line:?}: {}", self.process.log().unwrap_or_default()))?;
+        Ok(parsed.connections)
+    }
+}
+
+/// What the tracer says became of a connection's bytes: seen and lost, of what was sent and of what was received.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    sent: (u64, u64),
+    received: (u64, u64),
+}
+
+impl Seen {
+    fn lost(self) -> u64 {
+        self.sent.1 + self.received.1
+    }
+}
+
+fn run(world: &World, case: &Case) -> Result<()> {
+    let dir = world.dir()?;
+    let name = world.fresh("accounting");
+    let spans = dir.join(format!("{name}.jsonl"));
+    let mut command = Command::new(require(world.artifacts.rmqtrace(), "the rmqtrace binary")?);
+    command
+        .args(["run", "--print", "none", "--log-level", "debug"])
+        .args(["--exe", env!("CARGO_BIN_EXE_load"), "--otlp-file"])
+        .arg(&spans)
+        .args(case.tracer);
+    let mut tracer = Tracer::launch(command, &dir.join(format!("{name}.log")))?;
+    let mut load = Load::start(dir, &name, case.load)?;
+    load.go()?;
+    if let Fault::Stopped(time) = case.fault {
+        // it has begun when the first connections are known
+        tracer.process().wait_for_log("remote=", PATIENCE)?;
+        tracer.process().signal(libc::SIGSTOP)?;
+        thread::sleep(time);
+        tracer.process().signal(libc::SIGCONT)?;
+    }
+    let moved = load.accounts()?;
+    wait::until(PATIENCE, "the tracer saw the end of each connection", || {
+        let seen = connections(&tracer.process().log()?, load.process.pid())?;
+        let open = moved
+            .iter()
+            .filter(|moved| !seen.contains_key(&moved.local))
+            .count();
+        Ok(if open == 0 {
+            Ok(())
+        } else {
+            Err(format!("{open} are open"))
+        })
+    })?;
+    let (status, log) = tracer.stop()?;
+    ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
+    let seen = connections(&log, load.process.pid())?;
+    let lost = bytes(&moved, &seen)?;
+    let named: u64 = ["ring_full_bytes", "skipped_bytes"]
+        .map(|name| total(&log, name).unwrap_or_default())
+        .iter()
+        .sum();
+    ensure!(lost == named, "{lost} bytes are missing, the totals name {named}");
+    let mut file = SpanFile::new(&spans);
+    file.refresh()?;
+    let missing = messages(&moved, &seen, &file.into_spans())?;
+    let all: usize = moved.iter().map(|moved| moved.messages).sum();
+    println!(
+        "{}: {all} messages, {missing} without a span; {lost} bytes lost",
+        case.name
+    );
+    match case.wanted {
+        Wanted::Everything => {
+            ensure!(missing == 0, "{missing} messages have no span");
+            no_loss(&log)
+        }
+        Wanted::Loss => {
+            ensure!(lost > 0, "nothing was lost, so nothing was tested");
+            Ok(())
+        }
+        Wanted::Accounts => Ok(()),
+    }
+}
+
+/// The connections of a process that the tracer saw the end of, by the client's port.
+fn connections(log: &str, pid: u32) -> Result<HashMap<u16, Seen>> {
+    let mut ports = HashMap::new();
+    let mut closed = HashMap::new();
+    for line in log.lines() {
+        let word = |name: &str| {
+            line.split_whitespace()
+                .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+        };
+        let number = |name: &str| word(name).and_then(|value| value.parse::<u64>().ok());
+        let Some(connection) = number("connection") else {
+            continue;
+        };
+        if let Some(local) = word("local").filter(|_| number("pid") == Some(pid.into())) {
+            let port = local.rsplit_once(':').context("no port")?.1.parse()?;
+            ports.insert(connection, port);
+        } else if let (Some(sent), Some(sent_lost), Some(received), Some(received_lost)) = (
+            number("sent"),
+            number("sent_lost"),
+            number("received"),
+            number("received_lost"),
+        ) && let Some(port) = ports.get(&connection)
+        {
+            closed.insert(
+                *port,
+                Seen {
+                    sent: (sent, sent_lost),
+                    received: (received, received_lost),
+                },
+            );
+        }
+    }
+    Ok(closed)
+}
+
+/// Checks every connection's bytes; gives how many are lost in all.
+fn bytes(moved: &[Moved], seen: &HashMap<u16, Seen>) -> Result<u64> {
+    let mut lost = 0;
+    for connection in moved {
+        let seen = seen.get(&connection.local).context("a connection without end")?;
+        ensure!(
+            seen.sent.0 + seen.sent.1 == connection.sent
+                && seen.received.0 + seen.received.1 == connection.received,
+            "port {}: {} bytes sent and {} received, {seen:?}",
+            connection.local,
+            connection.sent,
+            connection.received
+        );
+        lost += seen.lost();
+    }
+    Ok(lost)
+}
+
+/// Checks every span, and that messages are missing only on connections that lost bytes; gives how many are missing.
+fn messages(moved: &[Moved], seen: &HashMap<u16, Seen>, spans: &[Span]) -> Result<usize> {
+    let mut found = HashSet::new();
+    for span in spans {
+        let number = number(span).with_context(|| format!("not one of ours: {span:#?}"))?;
+        ensure!(found.insert(number), "two spans of message {number}");
+        ensure!(span.operation() == "send", "{span:#?}");
+        // what the answer said belongs to the request
+        let queue = i64::try_from(number % 8)?;
+        let partition = span.text("messaging.destination.partition.id").parse().ok();
+        ensure!(partition == Some(queue), "{span:#?}");
+    }
+    let mut missing = 0;
+    for connection in moved {
+        let ours = connection.first..connection.first + connection.messages;
+        let without = ours.filter(|number| !found.contains(number)).count();
+        let lost = seen.get(&connection.local).map_or(0, |seen| seen.lost());
+        ensure!(
+            without == 0 || lost > 0,
+            "port {}: {without} messages have no span, and no byte is lost",
+            connection.local
+        );
+        missing += without;
+    }
+    Ok(missing)
+}
+
+/// The number in a message's id.
+fn number(span: &Span) -> Option<usize> {
+    let hex = span.message_id().strip_prefix("7F00000100002A139A55")?;
+    usize::from_str_radix(hex, 16).ok()
+}
