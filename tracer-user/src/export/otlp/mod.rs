@@ -32,9 +32,9 @@ pub(crate) fn start(settings: &schema::Otlp) -> anyhow::Result<Output> {
     tracing::info!(endpoint = %target.uri, protocol = %target.protocol, "spans go to an OTLP receiver");
     let output = Output::spawn("otlp", settings.queue_size, move |queue, counters| {
         runtime.block_on(async {
-            match transport::exporter(&settings, &target, tls) {
-                Ok((exporter, failures)) => {
-                    worker::run(queue, counters, &settings, exporter, &failures).await
+            match transport::exporters(&settings, &target, tls) {
+                Ok((exporters, failures)) => {
+                    worker::run(queue, counters, &settings, exporters, &failures).await
                 }
                 Err(error) => {
                     tracing::error!(error = format!("{error:#}"), "spans cannot be exported by OTLP");

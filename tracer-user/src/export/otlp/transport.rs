@@ -23,7 +23,10 @@ use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use tonic::{metadata::MetadataMap, transport::Endpoint};
+use tonic::{
+    metadata::MetadataMap,
+    transport::{Channel, Endpoint},
+};
 
 use super::Target;
 use crate::config::schema::{Compression, Otlp, Protocol};
@@ -101,31 +104,39 @@ fn read(path: &Path, key: &str) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("{} ({key}) cannot be read", path.display()))
 }
 
-/// The exporter. Must be called within the runtime that it is used in.
-pub(crate) fn exporter(
+/// As many exporters as requests may be under way at a time; they share their connections. Must be called within the
+/// runtime that they are used in.
+pub(crate) fn exporters(
     settings: &Otlp,
     target: &Target,
     tls: ClientConfig,
-) -> anyhow::Result<(SpanExporter, Failures)> {
+) -> anyhow::Result<(Vec<SpanExporter>, Failures)> {
+    use opentelemetry_otlp::Protocol::{HttpBinary, HttpJson};
     let failures = Failures::default();
-    let exporter = match target.protocol {
-        Protocol::Grpc => grpc(settings, target, tls)?,
-        Protocol::HttpProtobuf => http(
-            settings,
-            target,
-            tls,
-            opentelemetry_otlp::Protocol::HttpBinary,
-            failures.clone(),
-        )?,
-        Protocol::HttpJson => http(
-            settings,
-            target,
-            tls,
-            opentelemetry_otlp::Protocol::HttpJson,
-            failures.clone(),
-        )?,
+    let form = match target.protocol {
+        Protocol::Grpc => None,
+        Protocol::HttpProtobuf => Some(HttpBinary),
+        Protocol::HttpJson => Some(HttpJson),
     };
-    Ok((exporter, failures))
+    let lanes = 0..settings.concurrency;
+    let exporters: anyhow::Result<_> = match form {
+        None => {
+            let channel = channel(settings, target, tls)?;
+            lanes.map(|_| grpc(settings, channel.clone())).collect()
+        }
+        Some(form) => {
+            let client = HyperClient {
+                client: Client::builder(TokioExecutor::new()).build(connector(tls, false)),
+                headers: headers(settings),
+                timeout: settings.timeout.0,
+                failures: failures.clone(),
+            };
+            lanes
+                .map(|_| http(settings, target, form, client.clone()))
+                .collect()
+        }
+    };
+    Ok((exporters?, failures))
 }
 
 /// Quick retries within one timeout; the worker is patient beyond.
@@ -169,13 +180,16 @@ fn headers(settings: &Otlp) -> HeaderMap {
         .collect()
 }
 
-fn grpc(settings: &Otlp, target: &Target, tls: ClientConfig) -> anyhow::Result<SpanExporter> {
+fn channel(settings: &Otlp, target: &Target, tls: ClientConfig) -> anyhow::Result<Channel> {
     let endpoint = Endpoint::from(target.uri.clone())
         .user_agent(USER_AGENT)?
         .timeout(settings.timeout.0)
         .http2_keep_alive_interval(Duration::from_secs(30))
         .keep_alive_while_idle(false);
-    let channel = endpoint.connect_with_connector_lazy(connector(tls, true));
+    Ok(endpoint.connect_with_connector_lazy(connector(tls, true)))
+}
+
+fn grpc(settings: &Otlp, channel: Channel) -> anyhow::Result<SpanExporter> {
     let metadata = MetadataMap::from_headers(headers(settings));
     // the crate reads OTEL_EXPORTER_OTLP_HEADERS again and adds them; these are the settled ones
     let settle = move |mut request: tonic::Request<()>| {
@@ -206,20 +220,13 @@ fn grpc(settings: &Otlp, target: &Target, tls: ClientConfig) -> anyhow::Result<S
 fn http(
     settings: &Otlp,
     target: &Target,
-    tls: ClientConfig,
-    protocol: opentelemetry_otlp::Protocol,
-    failures: Failures,
+    form: opentelemetry_otlp::Protocol,
+    client: HyperClient,
 ) -> anyhow::Result<SpanExporter> {
-    let client = HyperClient {
-        client: Client::builder(TokioExecutor::new()).build(connector(tls, false)),
-        headers: headers(settings),
-        timeout: settings.timeout.0,
-        failures,
-    };
     let mut builder = SpanExporter::builder()
         .with_http()
         .with_http_client(client)
-        .with_protocol(protocol)
+        .with_protocol(form)
         .with_endpoint(target.uri.to_string())
         .with_timeout(settings.timeout.0)
         .with_retry_policy(quick_retries());
@@ -229,8 +236,8 @@ fn http(
     Ok(builder.build()?)
 }
 
-/// An HTTP client with a limit on time and on the answer's size.
-#[derive(Debug)]
+/// An HTTP client with a limit on time and on the answer's size. Clones share their connections.
+#[derive(Clone, Debug)]
 struct HyperClient {
     client: Client<Connector, Full<Bytes>>,
     headers: HeaderMap,

@@ -1,18 +1,27 @@
-//! Batches from the queue to the receiver, one request at a time, with patience.
+//! Batches from the queue to the receiver, with patience.
+//!
+//! Several requests are under way at a time, as OTLP asks of exporters: how fast spans go must not depend on how soon a
+//! receiver answers, and a busy one takes a tenth of a second or more. Each belongs to a lane, which takes spans from the
+//! queue, delivers them, and comes back; while one collects, the others deliver. All lanes share one thread.
 //!
 //! A request that fails for a passing reason — nobody there, overloaded, too slow — is tried again with
 //! exponential back-off and jitter for as long as the settings say; meanwhile the queue fills and, when it is
 //! full, drops and counts. One that is refused for good is dropped at once, as OTLP demands.
 
 use std::{
+    cell::Cell,
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{error::OTelSdkError, trace::SpanExporter as _};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     partial::{self, RejectedSpans},
@@ -35,29 +44,29 @@ const TOGETHER: usize = 16;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// Exports until the queue is closed and empty.
+/// Exports until the queue is closed and empty, with a lane for each exporter.
 pub(super) async fn run(
-    mut queue: Queue,
+    queue: Queue,
     counters: &Counters,
     settings: &Otlp,
-    exporter: SpanExporter,
+    exporters: Vec<SpanExporter>,
     failures: &Failures,
 ) {
-    let mut worker = Worker {
+    let queue = Mutex::new(queue);
+    let shared = Shared {
         counters,
         settings,
-        exporter,
         failures,
-        failing: None,
+        failing: Cell::new(None),
     };
-    let size = settings.batch_size;
-    while let Some(spans) = collect(&mut queue, size * TOGETHER, settings.interval.0).await {
-        for (process, spans) in convert::by_process(&spans) {
-            for batch in spans.chunks(size) {
-                worker.deliver(process, batch).await;
-            }
-        }
-    }
+    let lanes = exporters.into_iter().map(|exporter| {
+        let lane = Lane {
+            shared: &shared,
+            exporter,
+        };
+        lane.run(&queue)
+    });
+    join_all(lanes).await;
 }
 
 /// Counts everything as refused, where there is no exporter.
@@ -67,17 +76,43 @@ pub(super) async fn refuse(mut queue: Queue, counters: &Counters) {
     }
 }
 
-struct Worker<'a> {
+/// What the lanes have in common.
+struct Shared<'a> {
     counters: &'a Counters,
     settings: &'a Otlp,
-    exporter: SpanExporter,
     failures: &'a Failures,
     /// Since when nothing could be delivered, and how many spans were given up since.
-    failing: Option<(Instant, u64)>,
+    failing: Cell<Option<(Instant, u64)>>,
 }
 
-impl Worker<'_> {
+/// One request at a time.
+struct Lane<'a> {
+    shared: &'a Shared<'a>,
+    exporter: SpanExporter,
+}
+
+impl Lane<'_> {
+    async fn run(mut self, queue: &Mutex<Queue>) {
+        let size = self.shared.settings.batch_size;
+        let wait = self.shared.settings.interval.0;
+        loop {
+            let spans = collect(&mut *queue.lock().await, size * TOGETHER, wait).await;
+            let Some(spans) = spans else { return };
+            for (process, spans) in convert::by_process(&spans) {
+                for batch in spans.chunks(size) {
+                    self.deliver(process, batch).await;
+                }
+            }
+        }
+    }
+
     async fn deliver(&mut self, process: &Process, spans: &[&Finished]) {
+        let Shared {
+            counters,
+            settings,
+            failures,
+            ..
+        } = *self.shared;
         let count = spans.len() as u64;
         let started = Instant::now();
         let mut wait = FIRST_WAIT;
@@ -85,33 +120,34 @@ impl Worker<'_> {
         loop {
             let data = spans.iter().map(|f| convert::span_data(f)).collect();
             // the exporter's own limit does not cover a connection that hangs
-            let limit = self.settings.timeout.0 * 2 + Duration::from_secs(1);
+            let limit = settings.timeout.0 * 2 + Duration::from_secs(1);
             let result = timeout(limit, self.exporter.export(data)).await;
+            // What the request had to say beside its result is read before another lane's can be: it left that behind in
+            // the same turn.
             let error = match result {
-                Ok(Ok(())) => return self.delivered(count),
+                Ok(Ok(())) => return self.shared.delivered(count),
                 Ok(Err(error)) => error,
                 Err(_) => OTelSdkError::Timeout(limit),
             };
-            let reason = self.failures.take().unwrap_or_else(|| reason(&error));
+            let reason = failures.take().unwrap_or_else(|| reason(&error));
             if !passing(&error) {
                 tracing::warn!(spans = count, %reason, "the OTLP receiver refused spans; they are dropped");
-                return self.counters.dropped(Cause::Refused, count);
+                return counters.dropped(Cause::Refused, count);
             }
-            self.failed(&reason);
+            self.shared.failed(&reason);
             let pause = jittered(wait);
-            if started.elapsed() + pause >= self.settings.retry_for.0 {
-                if let Some((_, lost)) = &mut self.failing {
-                    *lost += count;
-                }
+            if started.elapsed() + pause >= settings.retry_for.0 {
                 tracing::debug!(spans = count, %reason, "spans could not be delivered in time; they are dropped");
-                return self.counters.dropped(Cause::Exhausted, count);
+                return self.shared.given_up(count);
             }
             sleep(pause).await;
             wait = (wait * 2).min(LONGEST_WAIT);
         }
     }
+}
 
-    fn delivered(&mut self, count: u64) {
+impl Shared<'_> {
+    fn delivered(&self, count: u64) {
         let partial::Rejected { spans, reason } = RejectedSpans::take();
         let rejected = spans.min(count);
         self.counters.exported(count - rejected);
@@ -136,12 +172,18 @@ impl Worker<'_> {
     }
 
     /// Says once that nothing gets through.
-    fn failed(&mut self, reason: &str) {
-        if self.failing.is_none() {
-            self.failing = Some((Instant::now(), 0));
+    fn failed(&self, reason: &str) {
+        if self.failing.get().is_none() {
+            self.failing.set(Some((Instant::now(), 0)));
             let queue_size = self.settings.queue_size;
             tracing::warn!(%reason, queue_size, "the OTLP receiver takes no spans; they wait and are tried again");
         }
+    }
+
+    fn given_up(&self, count: u64) {
+        self.counters.dropped(Cause::Exhausted, count);
+        let failing = self.failing.get().map(|(since, lost)| (since, lost + count));
+        self.failing.set(failing);
     }
 }
 

@@ -61,6 +61,24 @@ async fn passing_failures_are_tried_again() {
     assert_eq!((stats.exported, dropped(&stats)), (8, vec![]));
 }
 
+/// A receiver that is slow to answer gets the next request meanwhile.
+#[tokio::test]
+async fn several_requests_are_under_way_at_a_time() {
+    let (listener, address) = bound().await;
+    let both = Answer::Together(Arc::new(Barrier::new(2)));
+    let mut requests = receiver(listener, vec![both.clone(), both]);
+    let settings = Otlp {
+        concurrency: 2,
+        ..settings(address)
+    };
+    let stats = export(&settings, 128).await;
+    assert_eq!((stats.exported, dropped(&stats)), (128, vec![]));
+    for _ in 0..128 / settings.batch_size {
+        assert!(requests.recv().await.is_some());
+    }
+    assert!(requests.try_recv().is_err(), "none had to be tried again");
+}
+
 #[tokio::test]
 async fn a_receiver_that_comes_back_gets_everything() {
     let (listener, address) = bound().await;

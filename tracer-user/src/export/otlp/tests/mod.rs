@@ -9,7 +9,7 @@ use std::{collections::VecDeque, io, net::SocketAddr, sync::Arc, time::Duration}
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
-    sync::{Mutex, mpsc},
+    sync::{Barrier, Mutex, mpsc},
     time::timeout,
 };
 
@@ -31,6 +31,8 @@ enum Answer {
     Silence,
     /// Close it.
     Close,
+    /// As `OK`, once so many requests wait for it.
+    Together(Arc<Barrier>),
 }
 
 const OK: Answer = Answer::Status(200, "", Vec::new());
@@ -72,6 +74,12 @@ async fn serve(
             }
             Answer::Silence => std::future::pending().await,
             Answer::Close => return Ok(()),
+            Answer::Together(others) => {
+                others.wait().await;
+                stream
+                    .write_all(b"HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\n")
+                    .await?;
+            }
         }
     }
 }
@@ -98,8 +106,8 @@ fn settings(address: SocketAddr) -> Otlp {
 /// Exports this many spans and tells what became of them.
 async fn export(settings: &Otlp, spans: usize) -> Stats {
     let target = Target::resolve(settings).unwrap();
-    let (exporter, failures) =
-        transport::exporter(settings, &target, transport::tls(settings).unwrap()).unwrap();
+    let (exporters, failures) =
+        transport::exporters(settings, &target, transport::tls(settings).unwrap()).unwrap();
     let (sender, queue) = mpsc::channel(spans);
     for _ in 0..spans {
         sender.try_send(sample::finished("t")).unwrap();
@@ -109,7 +117,7 @@ async fn export(settings: &Otlp, spans: usize) -> Stats {
     let limit = Duration::from_secs(30);
     timeout(
         limit,
-        worker::run(queue, &counters, settings, exporter, &failures),
+        worker::run(queue, &counters, settings, exporters, &failures),
     )
     .await
     .expect("the worker ends");
