@@ -19,8 +19,7 @@ use testbed::{
     artifacts::require,
     process::Child,
     spans::SpanFile,
-    totals::{no_loss, total},
-    wait,
+    totals::{no_loss_except, total},
 };
 
 use crate::{trial, world::World};
@@ -76,6 +75,13 @@ const CASES: &[Case] = &[
             ("body", 30_000),
         ],
         tracer: &["--set", "capture.bodies=user"],
+        fault: Fault::None,
+        wanted: Wanted::Everything,
+    },
+    Case {
+        name: "ten thousand connections",
+        load: &[("connections", 10_000), ("threads", 2), ("messages", 4)],
+        tracer: &[],
         fault: Fault::None,
         wanted: Wanted::Everything,
     },
@@ -217,6 +223,8 @@ impl Load {
 /// What the tracer says became of a connection's bytes: seen and lost, of what was sent and of what was received.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
+    /// Its end was seen. The kernel skips a program that would run in the midst of itself, and counts that.
+    closed: bool,
     sent: (u64, u64),
     received: (u64, u64),
 }
@@ -248,27 +256,22 @@ fn run(world: &World, case: &Case) -> Result<()> {
         tracer.process().signal(libc::SIGCONT)?;
     }
     let moved = load.accounts()?;
-    wait::until(PATIENCE, "the tracer saw the end of each connection", || {
-        let seen = connections(&tracer.process().log()?, load.process.pid())?;
-        let open = moved
-            .iter()
-            .filter(|moved| !seen.contains_key(&moved.local))
-            .count();
-        Ok(if open == 0 {
-            Ok(())
-        } else {
-            Err(format!("{open} are open"))
-        })
-    })?;
     let (status, log) = tracer.stop()?;
     ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
     let seen = connections(&log, load.process.pid())?;
     let lost = bytes(&moved, &seen)?;
-    let named: u64 = ["ring_full_bytes", "skipped_bytes"]
-        .map(|name| total(&log, name).unwrap_or_default())
-        .iter()
-        .sum();
-    ensure!(lost == named, "{lost} bytes are missing, the totals name {named}");
+    let named = |name| total(&log, name).unwrap_or_default();
+    let declared = named("ring_full_bytes") + named("skipped_bytes");
+    ensure!(
+        lost == declared,
+        "{lost} bytes are missing, the totals name {declared}"
+    );
+    let unended = seen.values().filter(|seen| !seen.closed).count() as u64;
+    let skipped = named("recursion_misses");
+    ensure!(
+        unended <= skipped,
+        "{unended} connections have no end, and the kernel skipped {skipped} programs"
+    );
     let mut file = SpanFile::new(&spans);
     file.refresh()?;
     let missing = messages(&moved, &seen, &file.into_spans())?;
@@ -280,7 +283,8 @@ fn run(world: &World, case: &Case) -> Result<()> {
     match case.wanted {
         Wanted::Everything => {
             ensure!(missing == 0, "{missing} messages have no span");
-            no_loss(&log)
+            // which cost connections their end, and nothing else: that was looked at
+            no_loss_except(&log, "recursion_misses=")
         }
         Wanted::Loss => {
             ensure!(lost > 0, "nothing was lost, so nothing was tested");
@@ -316,6 +320,7 @@ fn connections(log: &str, pid: u32) -> Result<HashMap<u16, Seen>> {
             closed.insert(
                 *port,
                 Seen {
+                    closed: word("why") == Some("Closed"),
                     sent: (sent, sent_lost),
                     received: (received, received_lost),
                 },
@@ -329,16 +334,16 @@ fn connections(log: &str, pid: u32) -> Result<HashMap<u16, Seen>> {
 fn bytes(moved: &[Moved], seen: &HashMap<u16, Seen>) -> Result<u64> {
     let mut lost = 0;
     for connection in moved {
-        let seen = seen.get(&connection.local).context("a connection without end")?;
-        ensure!(
-            seen.sent.0 + seen.sent.1 == connection.sent
-                && seen.received.0 + seen.received.1 == connection.received,
-            "port {}: {} bytes sent and {} received, {seen:?}",
-            connection.local,
-            connection.sent,
-            connection.received
-        );
-        lost += seen.lost();
+        let seen = seen
+            .get(&connection.local)
+            .with_context(|| format!("nothing is said of port {}", connection.local))?;
+        for (moved, (bytes, missing)) in [(connection.sent, seen.sent), (connection.received, seen.received)]
+        {
+            // what is missing at the end of a connection is known by its end
+            let told = bytes + missing == moved || (!seen.closed && bytes + missing < moved);
+            ensure!(told, "port {}: {moved} bytes, {seen:?}", connection.local);
+            lost += moved - bytes;
+        }
     }
     Ok(lost)
 }

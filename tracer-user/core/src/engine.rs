@@ -5,8 +5,9 @@ pub(crate) mod names;
 pub(crate) mod timers;
 mod totals;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use hashlink::LinkedHashMap;
 use tracer_abi::Role;
 
 use self::timers::Timers;
@@ -69,19 +70,32 @@ pub enum Output {
     Span(Span),
     /// A connection was recognised.
     Opened(Open),
-    /// A connection ended.
-    Closed(Closed),
+    /// A connection ended, or nothing more will be told of it.
+    Ended(Ended),
 }
 
 /// The end of a connection, and what became of its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Closed {
-    /// The end, as the source told.
-    pub close: Close,
+pub struct Ended {
+    /// Which one.
+    pub connection: ConnectionId,
+    /// Why it is told.
+    pub why: Why,
     /// What the process sent.
     pub sent: Account,
     /// What it received.
     pub received: Account,
+}
+
+/// Why nothing more comes of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// It was closed. Bytes that are missing at its end are known.
+    Closed,
+    /// There were too many connections, and this one was silent for the longest time.
+    Evicted,
+    /// It is open, or its end was not seen: the engine ends, or its number is another connection's now.
+    Left,
 }
 
 /// The bytes of one direction of a connection, from where it was first seen to its end: each was seen or is lost.
@@ -106,7 +120,8 @@ pub struct Account {
 /// The same records and times, in the same order, give the same spans with the same ids.
 #[derive(Debug)]
 pub struct Engine {
-    connections: BTreeMap<ConnectionId, Connection>,
+    /// In the order in which they were last heard of.
+    connections: LinkedHashMap<ConnectionId, Connection>,
     timers: Timers<ConnectionId>,
     lifecycle: Lifecycle,
 }
@@ -115,7 +130,7 @@ impl Engine {
     /// An engine without any connection.
     pub fn new(config: Config) -> Engine {
         Engine {
-            connections: BTreeMap::new(),
+            connections: LinkedHashMap::new(),
             timers: Timers::new(),
             lifecycle: Lifecycle::new(Sink::new(config)),
         }
@@ -173,9 +188,8 @@ impl Engine {
     /// Ends everything that is open, as at shutdown: sends without answer and messages without evidence.
     pub fn finish(&mut self, now: Timestamp) {
         self.handle_timeout(now);
-        while let Some((id, mut connection)) = self.connections.pop_first() {
-            self.timers.disarm(&id, &mut connection.armed);
-            connection.abandon(now, &mut self.lifecycle);
+        while let Some((id, connection)) = self.connections.pop_front() {
+            self.abandon(id, connection, Why::Left, now);
         }
         self.lifecycle.finish();
     }
@@ -190,8 +204,10 @@ impl Engine {
             Some(connection) if connection.is_unannounced() => connection.announce(&open),
             _ => {
                 // the number of an old connection, whose end was not seen
-                self.forget(open.connection, open.time);
-                self.insert(open.connection, Connection::open(&open));
+                if let Some(old) = self.connections.remove(&open.connection) {
+                    self.abandon(open.connection, old, Why::Left, open.time);
+                }
+                self.insert(open.connection, Connection::open(&open), open.time);
             }
         }
         if open.role == Role::SERVER {
@@ -204,9 +220,9 @@ impl Engine {
     fn data(&mut self, data: Data<'_>) {
         let id = data.connection;
         if !self.connections.contains_key(&id) {
-            self.insert(id, Connection::unannounced(&data));
+            self.insert(id, Connection::unannounced(&data), data.end);
         }
-        if let Some(connection) = self.connections.get_mut(&id) {
+        if let Some(connection) = self.connections.to_back(&id) {
             connection.handle_data(&data, &mut self.lifecycle);
             let deadline = connection.deadline();
             self.timers.arm(&id, &mut connection.armed, deadline);
@@ -225,34 +241,33 @@ impl Engine {
                 [all(close.sent_end), all(close.received_end)]
             }
         };
-        let [sent, received] = accounts;
-        let closed = Closed {
-            close,
-            sent,
-            received,
-        };
-        self.lifecycle.sink.outputs.push_back(Output::Closed(closed));
+        self.ended(close.connection, Why::Closed, accounts);
     }
 
-    fn insert(&mut self, id: ConnectionId, connection: Connection) {
-        if self.connections.len() >= limits::CONNECTIONS {
-            let idle = self
-                .connections
-                .iter()
-                .min_by_key(|(_, connection)| connection.active);
-            if let Some(idle) = idle.map(|(id, _)| *id) {
-                self.lifecycle.sink.totals.evicted_connections += 1;
-                self.forget(idle, connection.active);
-            }
+    fn insert(&mut self, id: ConnectionId, connection: Connection, now: Timestamp) {
+        if self.connections.len() >= limits::CONNECTIONS
+            && let Some((idle, connection)) = self.connections.pop_front()
+        {
+            self.lifecycle.sink.totals.evicted_connections += 1;
+            self.abandon(idle, connection, Why::Evicted, now);
         }
         self.lifecycle.sink.totals.connections += 1;
         self.connections.insert(id, connection);
     }
 
-    fn forget(&mut self, id: ConnectionId, now: Timestamp) {
-        if let Some(mut connection) = self.connections.remove(&id) {
-            self.timers.disarm(&id, &mut connection.armed);
-            connection.abandon(now, &mut self.lifecycle);
-        }
+    fn abandon(&mut self, id: ConnectionId, mut connection: Connection, why: Why, now: Timestamp) {
+        self.timers.disarm(&id, &mut connection.armed);
+        let accounts = connection.abandon(now, &mut self.lifecycle);
+        self.ended(id, why, accounts);
+    }
+
+    fn ended(&mut self, connection: ConnectionId, why: Why, [sent, received]: [Account; 2]) {
+        let ended = Ended {
+            connection,
+            why,
+            sent,
+            received,
+        };
+        self.lifecycle.sink.outputs.push_back(Output::Ended(ended));
     }
 }

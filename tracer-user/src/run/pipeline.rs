@@ -330,13 +330,14 @@ impl Pipeline {
                     }
                 }
                 Output::Opened(_) => {}
-                Output::Closed(closed) => tracing::debug!(
-                    connection = closed.close.connection.0,
-                    sent = closed.sent.seen,
-                    sent_lost = closed.sent.lost,
-                    received = closed.received.seen,
-                    received_lost = closed.received.lost,
-                    "connection closed"
+                Output::Ended(ended) => tracing::debug!(
+                    connection = ended.connection.0,
+                    why = ?ended.why,
+                    sent = ended.sent.seen,
+                    sent_lost = ended.sent.lost,
+                    received = ended.received.seen,
+                    received_lost = ended.received.lost,
+                    "connection ended"
                 ),
             }
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Connections at once. A busy host has some thousand client sockets; an evicted one is as if closed.
-pub const CONNECTIONS: usize = 16 * 1024;
+pub const CONNECTIONS: usize = 32 * 1024;
 /// Requests of one connection and direction that wait for their answers. Java's asynchronous producer allows
 /// itself 65,535 at once over all of its connections.
 pub const WAITING: usize = 64 * 1024;

@@ -23,8 +23,6 @@ use crate::{
 pub(crate) struct Connection {
     /// The deadline it is armed for.
     pub(crate) armed: Option<Timestamp>,
-    /// When it was last heard of.
-    pub(crate) active: Timestamp,
     peer: Arc<Peer>,
     /// The process's own address.
     local: Option<SocketAddr>,
@@ -49,10 +47,19 @@ struct Half {
     pairs: Pairs<Pending>,
 }
 
+impl Half {
+    fn account(&self) -> Account {
+        Account {
+            seen: self.counted.bytes,
+            lost: self.counted.lost,
+        }
+    }
+}
+
 impl Connection {
     /// A connection as announced.
     pub(crate) fn open(open: &Open) -> Connection {
-        let mut connection = Connection::new(open.connection, open.process, open.time, open.from_start);
+        let mut connection = Connection::new(open.connection, open.process, open.from_start);
         connection.announce(open);
         (connection.sent.end, connection.received.end) = (Some(0), Some(0));
         connection
@@ -85,10 +92,10 @@ impl Connection {
 
     /// A connection whose announcement was lost, or comes later.
     pub(crate) fn unannounced(data: &Data<'_>) -> Connection {
-        Connection::new(data.connection, data.process, data.end, false)
+        Connection::new(data.connection, data.process, false)
     }
 
-    fn new(id: ConnectionId, process: ProcessId, now: Timestamp, from_start: bool) -> Connection {
+    fn new(id: ConnectionId, process: ProcessId, from_start: bool) -> Connection {
         let half = || Half {
             stream: if from_start {
                 Stream::starting_at(0)
@@ -111,7 +118,6 @@ impl Connection {
         };
         Connection {
             armed: None,
-            active: now,
             peer: Arc::new(peer),
             local: None,
             side: None,
@@ -131,7 +137,6 @@ impl Connection {
 
     /// Takes in bytes.
     pub(crate) fn handle_data(&mut self, data: &Data<'_>, lifecycle: &mut Lifecycle) {
-        self.active = self.active.max(data.end);
         let half = self.half(data.direction);
         half.end = half.end.max(Some(data.offset.saturating_add(data.length.into())));
         half.stream
@@ -173,9 +178,10 @@ impl Connection {
                 totals.gaps += 1;
                 totals.gap_bytes = totals.gap_bytes.saturating_add(missing);
             }
+            let account = half.account();
             Account {
-                seen: half.counted.bytes,
-                lost: half.counted.lost.saturating_add(missing),
+                lost: account.lost.saturating_add(missing),
+                ..account
             }
         });
         self.end_waiting(Unanswered::Closed, close.time, lifecycle);
@@ -183,13 +189,14 @@ impl Connection {
         accounts
     }
 
-    /// Ends without knowing what becomes of the connection.
-    pub(crate) fn abandon(&mut self, now: Timestamp, lifecycle: &mut Lifecycle) {
+    /// Ends without knowing what becomes of the connection. Returns what became of the bytes that are known of.
+    pub(crate) fn abandon(mut self, now: Timestamp, lifecycle: &mut Lifecycle) -> [Account; 2] {
         for direction in [Direction::SEND, Direction::RECV] {
             self.half(direction).stream.flush();
             self.drain(direction, now, lifecycle);
         }
         self.end_waiting(Unanswered::Unknown, now, lifecycle);
+        [self.sent.account(), self.received.account()]
     }
 
     fn half(&mut self, direction: Direction) -> &mut Half {
