@@ -80,7 +80,12 @@ const CASES: &[Case] = &[
     },
     Case {
         name: "ten thousand connections",
-        load: &[("connections", 10_000), ("threads", 2), ("messages", 4)],
+        load: &[
+            ("connections", 10_000),
+            ("threads", 2),
+            ("messages", 4),
+            ("rate", 5_000),
+        ],
         tracer: &[],
         fault: Fault::None,
         wanted: Wanted::Everything,

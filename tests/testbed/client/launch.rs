@@ -70,6 +70,10 @@ fn program(artifacts: &Artifacts, library: Library, dir: &Path, options: &Option
             command
                 .arg(format!("-Drocketmq.client.logRoot={}", dir.display()))
                 .arg("-Drocketmq.client.logLevel=WARN")
+                .arg(format!(
+                    "-Drocketmq.client.localOffsetStoreDir={}",
+                    dir.join("offsets").display()
+                ))
                 // The same for 5.x.
                 .arg(format!("-Drocketmq.log.root={}", dir.display()))
                 .arg("-Drocketmq.log.level=WARN")
@@ -107,9 +111,7 @@ fn program(artifacts: &Artifacts, library: Library, dir: &Path, options: &Option
                 // Nothing is written beside the program: its directory is part of the checkout.
                 .arg("-B")
                 .arg(artifacts.python_source().join("client.py"))
-                .env("PYTHONPATH", packages)
-                // The library's log files.
-                .env("HOME", dir);
+                .env("PYTHONPATH", packages);
             Ok(command)
         }
         Library::Node => {
