@@ -90,8 +90,6 @@ impl Client {
         let mut command = launch::command(artifacts, library, dir, &options)?;
         command
             .env("OTEL_SERVICE_NAME", name)
-            // what a client library takes that is told no other
-            .env("NAMESRV_ADDR", server.to_string())
             // Log files, and offsets of broadcasting, which another run whose names are the same would go on from.
             .env("HOME", dir)
             .env("CLIENT_LOG", dir.join(format!("{name}.client.log")))

@@ -144,7 +144,11 @@ impl Library {
             (Library::Go, feature) => go_lacks(feature),
             (Library::Cpp, feature) => cpp_lacks(feature),
             (Library::Node, feature) => node_lacks(feature),
-            (Library::Rust, feature) => rust_lacks(feature),
+            (Library::Rust, Feature::Pull | Feature::SchedulePull) => Some(
+                "its pull consumer also pulls each queue by itself, so that messages come twice, and commits no offsets: \
+                 nothing could tell of an end",
+            ),
+            (Library::Rust, _) => None,
             (Library::Grpc, _) => Some("it does not speak the remoting protocol"),
         }
     }
@@ -229,14 +233,5 @@ fn node_lacks(feature: Feature) -> Option<&'static str> {
         Feature::ResetOffset | Feature::DirectConsumption => Some("it answers no request of a broker"),
         Feature::PushSeveral => Some("its handler gets one message"),
         _ => Some("the library does not have it"),
-    }
-}
-
-fn rust_lacks(feature: Feature) -> Option<&'static str> {
-    match feature {
-        Feature::Send(Mode::Request) | Feature::Pull | Feature::SchedulePull => {
-            Some("its program has no command for it")
-        }
-        _ => None,
     }
 }

@@ -10,7 +10,7 @@ use rocketmq_client_rust::{
 use rocketmq_model::common::consumer::consume_from_where::ConsumeFromWhere;
 use rocketmq_protocol::protocol::heartbeat::message_model::MessageModel;
 
-use crate::{command::Command, handler::Handler, log::Log, polling::Polling};
+use crate::{command::Command, handler::Handler, log::Log, polling::Polling, producing::Producing};
 
 /// A consumer of one group.
 pub enum Consuming {
@@ -19,9 +19,14 @@ pub enum Consuming {
 }
 
 impl Consuming {
-    /// Starts it.
-    pub async fn start(runtime: Arc<ClientRuntime>, log: Log, command: &Command) -> Result<Consuming> {
-        let handler = Handler::new(log, command)?;
+    /// Starts it. `replies` sends the replies to requests, where the command says so.
+    pub async fn start(
+        runtime: Arc<ClientRuntime>,
+        log: Log,
+        command: &Command,
+        replies: Option<Producing>,
+    ) -> Result<Consuming> {
+        let handler = Handler::new(log, command, replies)?;
         match command.optional("kind").unwrap_or("push") {
             "push" => push(runtime, handler, command).await,
             "lite" => Polling::start(runtime, handler, command)

@@ -9,10 +9,12 @@ use rocketmq_client_rust::{
 };
 use rocketmq_model::common::message::message_ext::MessageExt;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use crate::{
     command::Command,
     log::{Log, now},
+    producing::Producing,
 };
 
 /// A handler that fails a message's first attempts, or takes long, where the command says so.
@@ -24,10 +26,12 @@ pub struct Handler {
     delay: Duration,
     delay_key: Option<String>,
     begins: bool,
+    /// Sends the replies to requests, in this runtime.
+    replies: Option<(Producing, Handle)>,
 }
 
 impl Handler {
-    pub fn new(log: Log, command: &Command) -> Result<Handler> {
+    pub fn new(log: Log, command: &Command, replies: Option<Producing>) -> Result<Handler> {
         Ok(Handler {
             log,
             group: command.text("group")?.to_owned(),
@@ -36,6 +40,7 @@ impl Handler {
             delay: Duration::from_millis(command.number("delay", 0)?),
             delay_key: command.optional("delayKey").map(str::to_owned),
             begins: command.number("begins", 0)? == 1,
+            replies: replies.map(|replies| (replies, Handle::current())),
         })
     }
 
@@ -52,6 +57,9 @@ impl Handler {
             let attempt = u64::try_from(message.reconsume_times()).unwrap_or(0);
             fails |=
                 attempt < self.fail_attempts && self.fail_key.as_ref().is_none_or(|wanted| *wanted == key);
+            if let Some((replies, runtime)) = &self.replies {
+                runtime.block_on(replies.reply(message));
+            }
         }
         if slow {
             thread::sleep(self.delay);

@@ -123,7 +123,11 @@ impl Client {
                 return Ok(());
             }
             "consumer" => {
-                let consumer = Box::pin(Consuming::start(runtime, log, &command)).await?;
+                let replies = command
+                    .optional("reply")
+                    .and_then(|group| self.producers.get(group));
+                let consumer = Consuming::start(runtime, log, &command, replies.cloned());
+                let consumer = Box::pin(consumer).await?;
                 self.consumers.insert(group, consumer);
             }
             verb @ ("pause" | "resume") => {

@@ -1,4 +1,4 @@
-//! A producer and its ways of sending: sync, async, oneway, batch, ordered, transaction, recall.
+//! A producer and its ways of sending: sync, async, oneway, batch, ordered, transaction, recall, request.
 
 use std::{
     collections::hash_map::RandomState,
@@ -12,11 +12,11 @@ use std::{
 
 use anyhow::{Result, bail};
 use rocketmq_client_rust::{
-    ClientError, ClientRuntime, DefaultMQProducer, SendResult, TransactionMQProducer,
+    ClientError, ClientRuntime, DefaultMQProducer, MessageUtil, SendResult, TransactionMQProducer,
 };
 use rocketmq_model::common::message::{
-    MessageTrait, message_client_id_setter::MessageClientIDSetter, message_queue::MessageQueue,
-    message_single::Message,
+    MessageTrait, message_client_id_setter::MessageClientIDSetter, message_ext::MessageExt,
+    message_queue::MessageQueue, message_single::Message,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -31,6 +31,8 @@ use crate::{
     transactions::Transactions,
 };
 
+/// The property with a message's id.
+const UNIQ_KEY: &str = "UNIQ_KEY";
 /// Asynchronous sends in flight at once.
 const IN_FLIGHT: u32 = 256;
 
@@ -38,6 +40,7 @@ const IN_FLIGHT: u32 = 256;
 #[derive(Clone)]
 pub struct Producing {
     log: Log,
+    group: String,
     producer: Producer,
 }
 
@@ -70,7 +73,8 @@ impl Producing {
                 .build();
             producer.start().await?;
             let producer = Producer::Transactional(Arc::new(RwLock::new(producer)));
-            return Ok(Producing { log, producer });
+            let group = group.to_owned();
+            return Ok(Producing { log, group, producer });
         }
         let retries = u32::try_from(command.number("retries", 0)?)?;
         let mut producer = DefaultMQProducer::builder(runtime)
@@ -87,6 +91,7 @@ impl Producing {
         producer.start().await?;
         Ok(Producing {
             log,
+            group: group.to_owned(),
             producer: Producer::Plain(Arc::new(RwLock::new(producer))),
         })
     }
@@ -97,6 +102,38 @@ impl Producing {
             Producer::Plain(producer) => producer.write().await.shutdown().await,
             Producer::Transactional(producer) => producer.write().await.shutdown().await,
         }
+    }
+
+    /// Answers a message, if it is a request, and logs it.
+    pub async fn reply(&self, request: &MessageExt) {
+        let request = request.message_inner();
+        // Only a request says where its reply goes.
+        if MessageUtil::get_reply_to_client(request).is_none() {
+            return;
+        }
+        let start = now();
+        let Ok(mut reply) = MessageUtil::create_reply_message(request, b"BODY-CANARY") else {
+            return;
+        };
+        MessageClientIDSetter::set_uniq_id(&mut reply);
+        let (id, topic) = (
+            MessageClientIDSetter::get_uniq_id(&reply),
+            reply.topic().to_string(),
+        );
+        let sent = match self.producer.plain() {
+            Ok(producer) => producer
+                .read()
+                .await
+                .send_with_timeout(reply, 3000)
+                .await
+                .map_err(Into::into),
+            Err(error) => Err(error),
+        };
+        self.log.write(json!({
+            "event": "replied", "group": self.group, "msgId": id, "topic": topic,
+            "requestId": MessageClientIDSetter::get_uniq_id(request), "error": sent.err().map(|error| error.to_string()),
+            "startNs": start, "endNs": now(),
+        }));
     }
 
     /// One `send` command, spread over its threads.
@@ -180,6 +217,7 @@ impl Work {
                 "ordered" => self.ordered(i).await?,
                 "transaction" => self.transaction(i).await?,
                 "recall" => self.recall(i).await?,
+                "request" => self.request(i).await?,
                 "batch" => self.batch(i, step.min(self.count - i)).await?,
                 mode => bail!("unknown mode {mode}"),
             }
@@ -224,6 +262,21 @@ impl Work {
         let mut line = self.line("recalled", &account, now());
         line["startNs"] = json!(start);
         line["recalledId"] = json!(recalled);
+        self.log.write(line);
+        Ok(())
+    }
+
+    /// Sends and waits for the reply. Where none comes, the request was sent all the same.
+    async fn request(&self, i: u64) -> Result<()> {
+        let (message, account) = self.message(i)?;
+        let producer = self.producer.plain()?.read().await;
+        let reply = producer.request(message, self.timeout).await;
+        let mut line = self.line("sent", &account, now());
+        line["replyId"] = json!(
+            reply
+                .ok()
+                .and_then(|reply| reply.property(&UNIQ_KEY.into()).map(|id| id.to_string()))
+        );
         self.log.write(line);
         Ok(())
     }
