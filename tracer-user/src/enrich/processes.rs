@@ -64,7 +64,14 @@ struct Entry {
     process: Arc<Process>,
     /// It ended, or runs another program.
     ended: Option<Timestamp>,
+    /// When it was last seen to be this process.
+    seen: Timestamp,
 }
+
+/// How long a process is taken for the one that it was without looking: a client may open thousands of connections at
+/// once, and each look costs tens of microseconds. That a process ends, the kernel side tells; looking is for when that was
+/// lost.
+const SURE: Duration = Duration::from_millis(100);
 
 /// The processes, at most as many as allowed.
 #[derive(Debug)]
@@ -108,10 +115,14 @@ impl Processes {
 
     /// A connection of this process was recognised at `time`. Looks at the process when it is not known yet.
     pub(crate) fn opened(&mut self, pid: u32, time: Timestamp, anchor: &Anchor) -> Arc<Process> {
-        let ticks = facts::start_ticks(pid);
         if let Some(latest) = self.entries.get_mut(&pid).and_then(|e| e.last_mut())
             && latest.ended.is_none()
         {
+            if time.since(latest.seen) < SURE {
+                return latest.process.clone();
+            }
+            let ticks = facts::start_ticks(pid);
+            latest.seen = time;
             // gone already, or its id in use again already: then it is the one that was here last
             if ticks.is_none_or(|ticks| of_ticks(ticks) > time) || ticks == latest.process.start_ticks {
                 return latest.process.clone();
@@ -209,6 +220,7 @@ impl Processes {
         entries.push(Entry {
             process: process.clone(),
             ended: None,
+            seen: time,
         });
         self.count += 1;
         process
