@@ -5,6 +5,7 @@
 //! and each group shares a tracer and a collector.
 
 mod accounting;
+mod canary;
 mod check;
 mod clients;
 mod consuming;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
     trials.extend(exports::trials(&world));
     trials.extend(jaeger::trials(&world));
     trials.extend(privacy::trials(&world));
+    trials.extend(canary::trials(&world));
     trials.extend(replay::trials(&world));
     trials.extend(proxy::trials(&world));
     trials.extend(foreign::trials(&world));

@@ -14,7 +14,7 @@ final class Messages {
     Message message(int i) {
         String key = command.text("key", "k") + "-" + i;
         int size = command.number("size", 100);
-        Message message = new Message(command.text("topic"), tag(i), key, command.flag("text") ? text(size) : body(size));
+        Message message = new Message(command.text("topic"), tag(i), key, body(size));
         message.putUserProperty("note", "PROPERTY-CANARY");
         // What SQL filters look at.
         message.putUserProperty("number", Integer.toString(i));
@@ -40,26 +40,22 @@ final class Messages {
         return tags[i % tags.length];
     }
 
-    /** A body that does not compress and that a test can search the tracer's output for. */
-    private static byte[] body(int size) {
+    /**
+     * A body that a test can search the tracer's output for. It does not compress, unless it is {@code text}; a
+     * {@code marked} one is nothing but marks.
+     */
+    private byte[] body(int size) {
         byte[] body = new byte[size];
-        ThreadLocalRandom.current().nextBytes(body);
-        mark(body);
-        return body;
-    }
-
-    /** A body that compresses. */
-    private static byte[] text(int size) {
-        byte[] body = new byte[size];
-        java.util.Arrays.fill(body, (byte) 'x');
-        mark(body);
-        return body;
-    }
-
-    private static void mark(byte[] body) {
+        if (command.flag("text")) {
+            java.util.Arrays.fill(body, (byte) 'x');
+        } else if (!command.flag("marked")) {
+            ThreadLocalRandom.current().nextBytes(body);
+        }
         byte[] canary = "BODY-CANARY".getBytes(StandardCharsets.US_ASCII);
-        for (int at = 0; at < body.length; at += 4096) {
+        int step = command.flag("marked") ? canary.length : 4096;
+        for (int at = 0; at < body.length; at += step) {
             System.arraycopy(canary, 0, body, at, Math.min(canary.length, body.length - at));
         }
+        return body;
     }
 }
