@@ -1,7 +1,6 @@
 //! Trace contexts in message properties: never an invalid one.
 #![no_main]
 
-use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use tracer_core::{
     context::{self, ContextProperty, Format},
@@ -9,7 +8,7 @@ use tracer_core::{
 };
 
 fuzz_target!(|bytes: &[u8]| {
-    let properties = Properties(Bytes::copy_from_slice(bytes));
+    let properties = Properties(bytes.into());
     let configured = ContextProperty {
         name: "trace".into(),
         format: Format::Auto,

@@ -73,8 +73,8 @@ impl Lookup {
 }
 
 /// The properties that may carry a context; the first of each name.
-#[derive(Clone, Copy, Default)]
-struct Raw<'a> {
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Carriers<'a> {
     parent: Option<&'a str>,
     state: Option<&'a str>,
     context: Option<&'a str>,
@@ -84,44 +84,61 @@ struct Raw<'a> {
     uber: Option<&'a str>,
 }
 
-impl<'a> Raw<'a> {
-    fn read(properties: &'a Properties) -> Raw<'a> {
-        let mut raw = Raw::default();
-        for (name, value) in properties.iter() {
-            // most names of most messages are told apart by their length
-            let (expected, slot) = match name.len() {
-                2 => ("b3", &mut raw.b3),
-                3 => ("sw8", &mut raw.sw8),
-                10 if name.starts_with(['t', 'T']) => ("tracestate", &mut raw.state),
-                10 => ("X-B3-Flags", &mut raw.b3_parts.flags),
-                11 if name.starts_with(['t', 'T']) => ("traceparent", &mut raw.parent),
-                11 => ("X-B3-SpanId", &mut raw.b3_parts.span),
-                12 if name.get(5..6).is_some_and(|c| c.eq_ignore_ascii_case("t")) => {
-                    ("X-B3-TraceId", &mut raw.b3_parts.trace)
-                }
-                12 => ("X-B3-Sampled", &mut raw.b3_parts.sampled),
-                13 if name.starts_with(['u', 'U']) => ("uber-trace-id", &mut raw.uber),
-                13 => ("TRACE_CONTEXT", &mut raw.context),
-                _ => continue,
-            };
-            if name.eq_ignore_ascii_case(expected) {
-                slot.get_or_insert(value);
-            }
+impl<'a> Carriers<'a> {
+    fn read(properties: &'a Properties) -> Carriers<'a> {
+        let mut carriers = Carriers::default();
+        for (name, value) in properties.entries() {
+            carriers.note(name, value);
         }
-        raw
+        carriers
+    }
+
+    /// Takes in a property.
+    pub(crate) fn note(&mut self, name: &[u8], value: &'a [u8]) {
+        // most names of most messages are told apart by their length
+        let (expected, slot) = match name {
+            [_, _] => ("b3", &mut self.b3),
+            [_, _, _] => ("sw8", &mut self.sw8),
+            [b't' | b'T', ..] if name.len() == 10 => ("tracestate", &mut self.state),
+            [b't' | b'T', ..] if name.len() == 11 => ("traceparent", &mut self.parent),
+            [_, _, _, _, _, b't' | b'T', ..] if name.len() == 12 => {
+                ("X-B3-TraceId", &mut self.b3_parts.trace)
+            }
+            [b'u' | b'U', ..] if name.len() == 13 => ("uber-trace-id", &mut self.uber),
+            _ => match name.len() {
+                10 => ("X-B3-Flags", &mut self.b3_parts.flags),
+                11 => ("X-B3-SpanId", &mut self.b3_parts.span),
+                12 => ("X-B3-Sampled", &mut self.b3_parts.sampled),
+                13 => ("TRACE_CONTEXT", &mut self.context),
+                _ => return,
+            },
+        };
+        if name.eq_ignore_ascii_case(expected.as_bytes())
+            && let Ok(value) = std::str::from_utf8(value)
+        {
+            slot.get_or_insert(value);
+        }
     }
 }
 
 /// Looks for a carried context, `named` before the usual places.
 pub fn look_up(properties: &Properties, named: &[ContextProperty]) -> Lookup {
-    let raw = Raw::read(properties);
+    look_up_in(&Carriers::read(properties), properties, named)
+}
+
+/// [`look_up`], where the properties have been read before.
+pub(crate) fn look_up_in(
+    carriers: &Carriers<'_>,
+    properties: &Properties,
+    named: &[ContextProperty],
+) -> Lookup {
     let usual = [
-        raw.parent.map(form::w3c),
-        raw.context.map(form::w3c),
-        raw.sw8.map(other::sw8),
-        raw.b3.map(other::b3),
-        raw.b3_parts.form(),
-        raw.uber.map(other::jaeger),
+        carriers.parent.map(form::w3c),
+        carriers.context.map(form::w3c),
+        carriers.sw8.map(other::sw8),
+        carriers.b3.map(other::b3),
+        carriers.b3_parts.form(),
+        carriers.uber.map(other::jaeger),
     ];
     let named = named.iter().filter_map(|property| {
         let (_, value) = properties
@@ -140,7 +157,7 @@ pub fn look_up(properties: &Properties, named: &[ContextProperty]) -> Lookup {
             Form::Context(context) => {
                 found.carried.get_or_insert_with(|| Carried {
                     context,
-                    state: raw
+                    state: carriers
                         .state
                         .filter(|state| is_parent && state.len() <= TRACE_STATE_MAX)
                         .map(Arc::from),

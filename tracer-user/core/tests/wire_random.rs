@@ -4,7 +4,6 @@ mod wire_support;
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use tracer_core::{
     model::Timestamp,
@@ -266,12 +265,12 @@ proptest! {
     fn random_bytes_do_not_panic(bytes in vec(any::<u8>(), 0..400), text in "[{}\\[\\]\",:\\\\a-f0-9 nu]{0,200}") {
         for input in [&bytes[..], text.as_bytes()] {
             for codec in [Codec::Json, Codec::Binary] {
-                if let Ok(header) = Header::parse(codec, Bytes::copy_from_slice(input)) {
+                if let Ok(header) = Header::parse(codec, input) {
                     let _ = (format!("{header:?}"), header.properties());
                 }
             }
             let _ = (StoredMessage::parse(input), BatchMessage::parse(input), Heartbeat::parse(input));
-            let properties = Properties(Bytes::copy_from_slice(input));
+            let properties = Properties(input.into());
             let _ = (properties.iter().count(), properties.get("a"), properties.first("a"));
         }
     }
@@ -282,7 +281,7 @@ proptest! {
         let text = serde_json::json!({
             "code": 1, "opaque": 2, "flag": 0, "remark": remark, "extFields": {key.clone(): value.clone()},
         });
-        let header = Header::parse(Codec::Json, text.to_string().into()).unwrap();
+        let header = Header::parse(Codec::Json, text.to_string().into_bytes()).unwrap();
         prop_assert_eq!(header.field(&key), Some(value.into()));
         prop_assert_eq!(header.remark(), Some(remark.into()));
     }

@@ -191,7 +191,7 @@ fn assert_record_a(message: &StoredMessage) {
     assert_eq!(message.born_host.ip(), SocketAddr::from(([10, 1, 2, 3], 0)).ip());
     assert_eq!(message.store_host, SocketAddr::from(([192, 168, 0, 10], 10911)));
     assert_eq!(message.body_length, 11);
-    assert_eq!(message.topic, "OrderTopic");
+    assert_eq!(&*message.topic, "OrderTopic");
     assert_eq!(message.properties.iter().collect::<Vec<_>>(), record_a());
     assert_eq!(message.properties.0.last(), Some(&2));
     assert_eq!(message.offset_message_id(), OM1);
@@ -219,7 +219,7 @@ fn t07_pull_response() {
     assert_eq!(b.system_flags().transaction(), Transaction::None);
     assert_eq!(b.born_host.ip().to_string(), "2001:db8::10");
     assert_eq!(b.store_host.to_string(), "[2001:db8::20]:10911");
-    assert_eq!((b.body_length, b.topic.as_str()), (12, "T".repeat(128).as_str()));
+    assert_eq!((b.body_length, &*b.topic), (12, "T".repeat(128).as_str()));
     assert_eq!(
         b.properties.iter().collect::<Vec<_>>(),
         [("UNIQ_KEY", U6), ("CLUSTER", "DefaultCluster")]

@@ -87,14 +87,16 @@ pub(super) fn w3c(text: &str) -> Form {
 }
 
 fn traceparent(text: &str) -> Option<SpanContext> {
-    let mut parts = text.trim().splitn(5, '-');
-    let [version] = hex::<1>(parts.next()?)?;
-    let trace_id = hex::<16>(parts.next()?)?;
-    let span_id = hex::<8>(parts.next()?)?;
-    let [flags] = hex::<1>(parts.next()?)?;
-    let more = parts.next().is_some();
-    if version == 0xff || version == 0 && more {
-        return None;
+    let mut rest = text.trim().as_bytes();
+    let [version] = field(&mut rest)?;
+    let trace_id = field::<16>(&mut rest)?;
+    let span_id = field::<8>(&mut rest)?;
+    let (flags, behind) = rest.split_first_chunk::<2>()?;
+    let [flags] = hex_bytes(flags)?;
+    match behind {
+        [] if version == 0 => {}
+        [] | [b'-', ..] if version != 0 && version != 0xff => {}
+        _ => return None,
     }
     // the other bits have no meaning yet, and are not to be passed on
     let flags = TraceFlags(flags & (TraceFlags::SAMPLED.0 | TraceFlags::RANDOM.0));
@@ -114,20 +116,42 @@ pub(super) fn context(
     })
 }
 
+/// The next `N` bytes in lower-case hex, and the hyphen behind them.
+fn field<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (digits, behind) = rest.split_at_checked(2 * N)?;
+    *rest = behind.strip_prefix(b"-")?;
+    hex_bytes(digits)
+}
+
 /// Exactly `N` bytes in lower-case hex.
 pub(super) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |c: u8| match c {
-        b'0'..=b'9' => Some(c - b'0'),
-        b'a'..=b'f' => Some(c - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != N || !rest.is_empty() {
+    hex_bytes(text.as_bytes())
+}
+
+fn hex_bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let (pairs, []) = text.as_chunks::<2>() else {
         return None;
-    }
-    let mut out = [0; N];
-    for (byte, &[high, low]) in out.iter_mut().zip(pairs) {
-        *byte = digit(high)? << 4 | digit(low)?;
-    }
-    Some(out)
+    };
+    let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
+    let mut wrong = 0;
+    let out = pairs.map(|[high, low]| {
+        let (high, low) = (digit(high), digit(low));
+        wrong |= high | low;
+        high << 4 | low
+    });
+    (wrong & 0xf0 == 0).then_some(out)
+}
+
+/// A lower-case hex digit; more than 15 where it is none.
+fn digit(c: u8) -> u8 {
+    const DIGITS: [u8; 256] = {
+        let mut digits = [0xff; 256];
+        let mut value = 0;
+        while value < 16 {
+            digits[b"0123456789abcdef"[value] as usize] = value as u8;
+            value += 1;
+        }
+        digits
+    };
+    DIGITS.get(usize::from(c)).copied().unwrap_or(0xff)
 }

@@ -40,7 +40,7 @@ pub(super) fn b3(text: &str) -> Form {
 }
 
 /// B3 in several properties.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Parts<'a> {
     pub(super) trace: Option<&'a str>,
     pub(super) span: Option<&'a str>,

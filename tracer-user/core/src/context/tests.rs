@@ -1,7 +1,5 @@
 //! The order of preference, and what each property may hold.
 
-use bytes::Bytes;
-
 use super::*;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -12,7 +10,7 @@ fn properties(entries: &[(&str, &str)]) -> Properties {
         .iter()
         .map(|(name, value)| format!("{name}\u{1}{value}\u{2}"))
         .collect();
-    Properties(Bytes::from(text))
+    Properties(text.into_bytes().into())
 }
 
 fn ids(lookup: &Lookup) -> Option<(String, String)> {

@@ -6,7 +6,7 @@ use super::limits;
 
 /// Gives equal texts the same allocation, for a bounded number of texts.
 #[derive(Debug, Default)]
-pub(crate) struct Names(HashSet<Arc<str>>);
+pub(crate) struct Names(HashSet<Arc<str>, foldhash::fast::RandomState>);
 
 impl Names {
     /// The shared form of `text`.

@@ -75,11 +75,11 @@ impl Connection {
         };
         let peer = Arc::make_mut(&mut self.peer);
         // until the side is known, what the process is connected to stands for the server
-        peer.server = Some(if side == Some(Side::Server) {
+        peer.connected_to(Some(if side == Some(Side::Server) {
             open.local
         } else {
             open.remote
-        });
+        }));
         peer.mirrored = side == Some(Side::Server);
         self.local = Some(open.local);
         self.side = side;
@@ -107,18 +107,9 @@ impl Connection {
             lost: None,
             pairs: Pairs::new(),
         };
-        let peer = Peer {
-            connection: id,
-            process,
-            server: None,
-            client_id: None,
-            language: None,
-            version: None,
-            mirrored: false,
-        };
         Connection {
             armed: None,
-            peer: Arc::new(peer),
+            peer: Arc::new(Peer::new(id, process)),
             local: None,
             side: None,
             sent: half(),
@@ -241,7 +232,8 @@ impl Connection {
             self.side = side_by_frame(direction, &frame);
             if self.side == Some(Side::Server) {
                 let peer = Arc::make_mut(&mut self.peer);
-                (peer.server, peer.mirrored) = (self.local, true);
+                peer.connected_to(self.local);
+                peer.mirrored = true;
             }
         }
         let from_client = self.side.is_some_and(|side| side.requests() == direction);
@@ -294,8 +286,7 @@ impl Connection {
         let header = &frame.header;
         let claims = (Some(header.language), Some(header.version));
         if (self.peer.language, self.peer.version) != claims {
-            let peer = Arc::make_mut(&mut self.peer);
-            (peer.language, peer.version) = claims;
+            Arc::make_mut(&mut self.peer).claims(header.language, header.version);
         }
         match header.request_code() {
             RequestCode::HEART_BEAT => {

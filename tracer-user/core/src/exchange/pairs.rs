@@ -143,8 +143,6 @@ impl<R> Pairs<R> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
     use crate::wire::{Body, Header, header::Codec};
 
@@ -159,7 +157,7 @@ mod tests {
 
     fn response(opaque: i32, end: u64) -> Frame {
         let header = format!(r#"{{"code":0,"flag":1,"language":"JAVA","opaque":{opaque},"version":1}}"#);
-        let header = Header::parse(Codec::Json, Bytes::from(header)).unwrap();
+        let header = Header::parse(Codec::Json, header.into_bytes()).unwrap();
         let end = Timestamp(end);
         Frame {
             start: end,

@@ -6,7 +6,7 @@ use super::message::Known;
 use crate::{
     exchange::Peer,
     model::{Attribute, CapturedProperty, Key, Operation, Value, attribute::*},
-    wire::{Properties, code::version_text},
+    wire::Properties,
 };
 
 /// A list of attributes in the making. Each key is set once.
@@ -37,17 +37,14 @@ impl Attributes {
     pub(crate) fn destination(&mut self, topic: &Arc<str>, namespace: &Arc<str>, queue_id: Option<i64>) {
         self.set(MESSAGING_DESTINATION_NAME, topic.clone());
         self.set(MESSAGING_ROCKETMQ_NAMESPACE, namespace.clone());
-        self.maybe(
-            MESSAGING_DESTINATION_PARTITION_ID,
-            queue_id.map(|id| id.to_string()),
-        );
+        self.maybe(MESSAGING_DESTINATION_PARTITION_ID, queue_id.map(queue_text));
     }
 
     /// The client and the address it is connected to.
     pub(crate) fn peer(&mut self, peer: &Peer) {
         self.maybe(MESSAGING_CLIENT_ID, peer.client_id.clone());
         if let Some(server) = peer.server {
-            self.set(SERVER_ADDRESS, server.ip().to_string());
+            self.maybe(SERVER_ADDRESS, peer.server_address.clone());
             self.set(SERVER_PORT, server.port());
         }
         if let Some(language) = peer.language {
@@ -56,13 +53,13 @@ impl Attributes {
                 .map_or_else(|| Value::from(language.0.to_string()), Value::from);
             self.set(RMQTRACE_CLIENT_LANGUAGE, name);
         }
-        self.maybe(RMQTRACE_CLIENT_VERSION, peer.version.and_then(version_text));
+        self.maybe(RMQTRACE_CLIENT_VERSION, peer.version_text.clone());
     }
 
     /// The address that is really connected to.
     pub(crate) fn network(&mut self, peer: &Peer) {
         if let Some(server) = peer.server {
-            self.set(NETWORK_PEER_ADDRESS, server.ip().to_string());
+            self.maybe(NETWORK_PEER_ADDRESS, peer.server_address.clone());
             self.set(NETWORK_PEER_PORT, server.port());
         }
     }
@@ -100,4 +97,13 @@ impl Attributes {
     pub(crate) fn done(self) -> Vec<Attribute> {
         self.0
     }
+}
+
+/// A queue's number as text. Topics rarely have more than a few queues, whose texts are at hand.
+fn queue_text(id: i64) -> Value {
+    const FEW: [&str; 16] = [
+        "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15",
+    ];
+    let known = usize::try_from(id).ok().and_then(|id| FEW.get(id));
+    known.map_or_else(|| id.to_string().into(), |text| Value::from(*text))
 }

@@ -35,7 +35,7 @@ impl Attempt {
         attempts: &mut Attempts,
     ) {
         let messages = self.batch.take().unwrap_or_default();
-        let outer = sink.look_up(&self.properties);
+        let outer = sink.look_up(&self.properties, &Known::read(&self.properties));
         let copied = match outcome {
             Outcome::Answered(answer) => COPIES_PROPERTIES.contains(&answer.header.version),
             _ => false,
@@ -47,7 +47,7 @@ impl Attempt {
         let mut links = Vec::with_capacity(messages.len());
         for message in &messages {
             let known = Known::read(&message.properties);
-            let mut lookup = sink.look_up(&message.properties);
+            let mut lookup = sink.look_up(&message.properties, &known);
             if copied {
                 lookup = lookup.or(|| outer.clone());
             }

@@ -151,7 +151,7 @@ impl Delivery {
             .or(known.origin_id)
             .or(known.dead_letter_origin_id)
             .map_or_else(|| message.offset_message_id().into(), Box::from);
-        let lookup = sink.look_up(&message.properties);
+        let lookup = sink.look_up(&message.properties, &known);
         let trace = Trace::of(sink, Some(&key), lookup);
         sink.conversations.note(known.correlation_id, &trace);
         let context = match source.receive {

@@ -20,7 +20,7 @@ use crate::{
     exchange::Peer,
     model::{ProcessId, Timestamp},
     record::ConnectionId,
-    wire::heartbeat::Consumer,
+    wire::{Properties, heartbeat::Consumer},
 };
 
 /// A group within a process, by the name on the wire.
@@ -70,10 +70,11 @@ impl Group {
 
     /// Whether the client itself drops a message with this tag, as Java's does: a subscription to some tags
     /// takes only messages with one of them. The broker compares hashes only (§6.2).
-    pub(crate) fn filters_out(&self, topic: &str, tag: Option<&str>) -> bool {
+    pub(crate) fn filters_out(&self, topic: &str, properties: &Properties) -> bool {
         let Some(tags) = self.tags.get(topic).filter(|tags| !tags.is_empty()) else {
             return false;
         };
+        let tag = properties.get("TAGS");
         !tag.is_some_and(|tag| tags.iter().any(|t| t == tag))
     }
 

@@ -1,6 +1,6 @@
 //! The properties of a message that mean something to a trace (§3.2).
 
-use crate::wire::Properties;
+use crate::{context::Carriers, wire::Properties};
 
 /// The known properties of a message, as text. Where a name is repeated the last value counts, as it does for
 /// Java, but for the message id (§3.4).
@@ -32,49 +32,69 @@ pub(crate) struct Known<'a> {
     half: bool,
     priority: bool,
     lite: bool,
+    /// Properties that may carry a trace context.
+    pub(crate) carriers: Carriers<'a>,
 }
 
 impl<'a> Known<'a> {
     /// Reads the properties once.
     pub(crate) fn read(properties: &'a Properties) -> Known<'a> {
         let mut known = Known::default();
-        for (name, value) in properties.iter() {
-            let slot = match name {
-                "UNIQ_KEY" => {
-                    known.unique_key.get_or_insert(value);
-                    &mut known.reported_key
-                }
-                "ORIGIN_MESSAGE_ID" => &mut known.origin_id,
-                "DLQ_ORIGIN_MESSAGE_ID" => &mut known.dead_letter_origin_id,
-                "RETRY_TOPIC" => &mut known.retry_topic,
-                "TAGS" => &mut known.tag,
-                "KEYS" => &mut known.keys,
-                // Go's name for it means nothing to the broker, but the same to its producer, which picks queues by it
-                "__SHARDINGKEY" | "SHARDING_KEY" => &mut known.sharding_key,
-                "CORRELATION_ID" => &mut known.correlation_id,
-                "DELAY" => &mut known.delay_level,
-                "TIMER_DELIVER_MS" | "__STARTDELIVERTIME" => &mut known.deliver_at,
-                "TIMER_DELAY_MS" => &mut known.delay_ms,
-                "TIMER_DELAY_SEC" => &mut known.delay_seconds,
-                "TRAN_MSG" => {
-                    known.half = value.eq_ignore_ascii_case("true");
+        for (name, value) in properties.entries() {
+            // what is not UTF-8 is no value
+            let text = || std::str::from_utf8(value).ok();
+            // names are told apart by their length first
+            let slot = match name.len() {
+                4 => match name {
+                    b"TAGS" => &mut known.tag,
+                    b"KEYS" => &mut known.keys,
+                    _ => continue,
+                },
+                5 if name == b"DELAY" => &mut known.delay_level,
+                8 => match name {
+                    b"UNIQ_KEY" => {
+                        known.unique_key = known.unique_key.or_else(text);
+                        &mut known.reported_key
+                    }
+                    b"TRAN_MSG" => {
+                        known.half = text().map_or(known.half, |text| text.eq_ignore_ascii_case("true"));
+                        continue;
+                    }
+                    b"TRACE_ON" => {
+                        known.trace_off = text().map_or(known.trace_off, |text| text == "false");
+                        continue;
+                    }
+                    _ => continue,
+                },
+                11 if name == b"RETRY_TOPIC" => &mut known.retry_topic,
+                12.. => match name {
+                    b"ORIGIN_MESSAGE_ID" => &mut known.origin_id,
+                    b"DLQ_ORIGIN_MESSAGE_ID" => &mut known.dead_letter_origin_id,
+                    // Go's name for it means nothing to the broker, but the same to its producer, which picks queues by it
+                    b"__SHARDINGKEY" | b"SHARDING_KEY" => &mut known.sharding_key,
+                    b"CORRELATION_ID" => &mut known.correlation_id,
+                    b"TIMER_DELIVER_MS" | b"__STARTDELIVERTIME" => &mut known.deliver_at,
+                    b"TIMER_DELAY_MS" => &mut known.delay_ms,
+                    b"TIMER_DELAY_SEC" => &mut known.delay_seconds,
+                    b"_SYS_MSG_PRIORITY_" => {
+                        known.priority |= text().is_some();
+                        continue;
+                    }
+                    b"__LITE_TOPIC" => {
+                        known.lite |= text().is_some();
+                        continue;
+                    }
+                    _ => {
+                        known.carriers.note(name, value);
+                        continue;
+                    }
+                },
+                _ => {
+                    known.carriers.note(name, value);
                     continue;
                 }
-                "TRACE_ON" => {
-                    known.trace_off = value == "false";
-                    continue;
-                }
-                "_SYS_MSG_PRIORITY_" => {
-                    known.priority = true;
-                    continue;
-                }
-                "__LITE_TOPIC" => {
-                    known.lite = true;
-                    continue;
-                }
-                _ => continue,
             };
-            *slot = Some(value);
+            *slot = text().or(*slot);
         }
         known
     }
@@ -135,13 +155,11 @@ impl<'a> Known<'a> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     fn with<T>(text: &str, check: impl FnOnce(Known<'_>) -> T) -> T {
         let raw = text.replace('=', "\u{1}").replace(';', "\u{2}");
-        check(Known::read(&Properties(Bytes::from(raw))))
+        check(Known::read(&Properties(raw.into_bytes().into())))
     }
 
     #[test]

@@ -104,9 +104,8 @@ impl Lifecycle {
         });
         for message in messages {
             self.sink.totals.messages_delivered += 1;
-            let tag = message.properties.get("TAGS");
             let known = self.groups.known(&group);
-            if known.is_some_and(|group| group.filters_out(&pop.topic, tag)) {
+            if known.is_some_and(|group| group.filters_out(&pop.topic, &message.properties)) {
                 self.sink.totals.messages_filtered += 1;
                 continue;
             }

@@ -85,7 +85,7 @@ impl Lifecycle {
         };
         pull.int("queueOffset") == answer.header.int("nextBeginOffset")
             && pull.int("queueId") == Some(first.queue_id.into())
-            && pull.field("topic").is_some_and(|topic| topic == first.topic)
+            && pull.field("topic").is_some_and(|topic| *topic == *first.topic)
     }
 
     /// Takes in an answer whose own request was not seen, together with the pull that continues it.
@@ -169,9 +169,8 @@ impl Lifecycle {
         });
         for mut message in messages {
             self.sink.totals.messages_delivered += 1;
-            let tag = message.properties.get("TAGS");
             let known = self.groups.known(&key);
-            if known.is_some_and(|group| group.filters_out(&queue.topic, tag)) {
+            if known.is_some_and(|group| group.filters_out(&queue.topic, &message.properties)) {
                 self.sink.totals.messages_filtered += 1;
                 continue;
             }
@@ -297,7 +296,7 @@ impl Lifecycle {
                     Some(id) => delivery.is_called(id),
                     None => topic
                         .as_ref()
-                        .is_none_or(|topic| delivery.message.topic == *topic),
+                        .is_none_or(|topic| *delivery.message.topic == **topic),
                 }
         };
         let settled = self.groups.send_back(&key, fits, frame.end, &mut self.sink);

@@ -263,7 +263,7 @@ impl Attempt {
             return self.finish_batch(outcome, end, sink, attempts);
         }
         let known = Known::read(&self.properties);
-        let lookup = sink.look_up(&self.properties);
+        let lookup = sink.look_up(&self.properties, &known);
         let key = self.key(&known, &outcome);
         let trace = Trace::of(sink, key.as_deref(), lookup);
         if self.operation == Operation::Reply {

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::conversation::Conversations;
+use super::{conversation::Conversations, message::Known};
 use crate::{
     context::{self, Lookup},
     engine::{Config, Output, Totals, names::Names},
@@ -59,9 +59,10 @@ impl Sink {
             .then(|| ids::creation_context(key.as_bytes()))
     }
 
-    /// What a message's properties say about its trace; what is not readable is counted.
-    pub(crate) fn look_up(&mut self, properties: &Properties) -> Lookup {
-        let lookup = context::look_up(properties, &self.config.context_properties);
+    /// What a message's properties say about its trace; what is not readable is counted. `known` is what was read of
+    /// them.
+    pub(crate) fn look_up(&mut self, properties: &Properties, known: &Known<'_>) -> Lookup {
+        let lookup = context::look_up_in(&known.carriers, properties, &self.config.context_properties);
         self.totals.malformed_contexts += u64::from(lookup.malformed);
         lookup
     }

@@ -161,7 +161,7 @@ impl Lifecycle {
             return;
         }
         let name = Name::parse(&message.topic);
-        let lookup = self.sink.look_up(&message.properties);
+        let lookup = self.sink.look_up(&message.properties, &known);
         let trace = Trace::of(&self.sink, Some(key), lookup);
         let (Some(creation), Some(span_id)) = (trace.creation, trace.send_span) else {
             return;

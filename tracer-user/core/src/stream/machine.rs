@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use super::{
     Cause, Counters, Event, Gap, MAX_HEADER, PATIENCE, Times,
     body::Reader,
@@ -212,7 +210,6 @@ impl Machine {
                 && envelope.head <= MAX_HEADER
                 && let Some(header) = input.get(8..envelope.head)
             {
-                let header = Bytes::copy_from_slice(header);
                 self.begin(envelope, header, times);
                 return envelope.head;
             }
@@ -247,8 +244,8 @@ impl Machine {
                 }
             }
             Examined::Frame(envelope) if envelope.head == self.head.len() => {
-                let mut header = Bytes::from(std::mem::take(&mut self.head));
-                self.begin(envelope, header.split_off(8), times);
+                let head = std::mem::take(&mut self.head);
+                self.begin(envelope, head.get(8..).unwrap_or_default(), times);
             }
             Examined::Frame(_) | Examined::More(_) => {}
         }
@@ -256,7 +253,7 @@ impl Machine {
     }
 
     /// A frame's header is there.
-    fn begin(&mut self, envelope: Envelope, header: Bytes, times: Times) {
+    fn begin(&mut self, envelope: Envelope, header: &[u8], times: Times) {
         let Ok(header) = Header::parse(envelope.codec, header) else {
             self.counters.malformed += 1;
             // the length is to be trusted where the boundary is

@@ -14,7 +14,9 @@ const MAX_WRAPPED: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Records<R: Record> {
     messages: Vec<R>,
-    step: Step<R::Fixed>,
+    step: Step,
+    /// What the head of the record said that is in its body or tail.
+    fixed: Option<R::Fixed>,
     /// What has come of the head or tail being read.
     buffer: Vec<u8>,
     /// What has come of an inner batch.
@@ -26,17 +28,15 @@ pub(super) struct Records<R: Record> {
 }
 
 /// Where in a record the next byte stands.
-#[derive(Debug)]
-enum Step<F> {
+#[derive(Clone, Copy, Debug)]
+enum Step {
     Head,
     /// In the message body.
     Body {
-        fixed: F,
         left: usize,
         tail: usize,
     },
     Tail {
-        fixed: F,
         need: usize,
     },
     /// In a filler, or in a record that will not come out.
@@ -53,6 +53,7 @@ impl<R: Record> Records<R> {
         Records {
             messages: Vec::new(),
             step: Step::Head,
+            fixed: None,
             buffer: Vec::new(),
             wrapped: None,
             left,
@@ -64,42 +65,37 @@ impl<R: Record> Records<R> {
     pub(super) fn bytes(&mut self, mut input: &[u8]) {
         // a step may be complete without any input; every turn without input ends a step or returns
         loop {
-            self.step = match std::mem::replace(&mut self.step, Step::Lost) {
-                Step::Head if self.left == 0 && self.buffer.is_empty() => {
-                    self.step = Step::Head;
-                    return;
-                }
+            self.step = match self.step {
+                Step::Head if self.left == 0 && self.buffer.is_empty() => return,
                 Step::Head => match self.head(&mut input) {
                     Some(step) => step,
-                    None => {
-                        self.step = Step::Head;
-                        return;
-                    }
+                    None => return,
                 },
-                Step::Body { fixed, left, tail } => {
+                Step::Body { left, tail } => {
                     let part = self.take(&mut input, left);
                     if let Some(wrapped) = &mut self.wrapped {
                         wrapped.extend_from_slice(part);
                     }
                     match left - part.len() {
-                        0 => Step::Tail { fixed, need: tail },
+                        0 => Step::Tail { need: tail },
                         left => {
-                            self.step = Step::Body { fixed, left, tail };
+                            self.step = Step::Body { left, tail };
                             return;
                         }
                     }
                 }
-                Step::Tail { fixed, need } => {
+                Step::Tail { need } => {
                     let part = self.take(&mut input, need - self.buffer.len());
                     if self.buffer.is_empty() && part.len() == need {
-                        self.complete(R::parse_tail(fixed, part).ok());
+                        self.complete(part);
                     } else {
                         self.buffer.extend_from_slice(part);
                         if self.buffer.len() < need {
-                            self.step = Step::Tail { fixed, need };
                             return;
                         }
-                        self.complete(R::parse_tail(fixed, &self.buffer).ok());
+                        let tail = std::mem::take(&mut self.buffer);
+                        self.complete(&tail);
+                        self.buffer = tail;
                         self.buffer.clear();
                     }
                     Step::Head
@@ -129,22 +125,22 @@ impl<R: Record> Records<R> {
                 length -= n;
                 left - n
             };
-            self.step = match std::mem::replace(&mut self.step, Step::Lost) {
-                Step::Body { fixed, left, tail } if self.wrapped.is_some() => {
+            self.step = match self.step {
+                Step::Body { left, tail } if self.wrapped.is_some() => {
                     self.wrapped = None;
                     self.incomplete = true;
-                    Step::Body { fixed, left, tail }
+                    Step::Body { left, tail }
                 }
-                Step::Body { fixed, left, tail } => match pass(left) {
-                    0 => Step::Tail { fixed, need: tail },
-                    left => Step::Body { fixed, left, tail },
+                Step::Body { left, tail } => match pass(left) {
+                    0 => Step::Tail { need: tail },
+                    left => Step::Body { left, tail },
                 },
                 Step::Skip { left } => match pass(left) {
                     0 => Step::Head,
                     left => Step::Skip { left },
                 },
                 // the record is lost, but its end is known
-                Step::Tail { need, .. } => {
+                Step::Tail { need } => {
                     self.incomplete = true;
                     let left = need - self.buffer.len();
                     self.buffer.clear();
@@ -167,7 +163,7 @@ impl<R: Record> Records<R> {
     }
 
     /// Reads a head. `None`: more bytes are needed.
-    fn head(&mut self, input: &mut &[u8]) -> Option<Step<R::Fixed>> {
+    fn head(&mut self, input: &mut &[u8]) -> Option<Step> {
         loop {
             let have = self.buffer.len();
             let view = if have == 0 { *input } else { &self.buffer };
@@ -191,8 +187,8 @@ impl<R: Record> Records<R> {
                     self.buffer.clear();
                     let wraps = R::wraps(&fixed) && body as usize <= MAX_WRAPPED;
                     self.wrapped = wraps.then(Vec::new);
+                    self.fixed = Some(fixed);
                     return Some(Step::Body {
-                        fixed,
                         left: body as usize,
                         tail: tail as usize,
                     });
@@ -212,8 +208,11 @@ impl<R: Record> Records<R> {
         }
     }
 
-    fn complete(&mut self, message: Option<R>) {
-        let Some(message) = message else {
+    /// The tail of a record is there.
+    fn complete(&mut self, tail: &[u8]) {
+        let before = self.messages.last();
+        let message = self.fixed.take().map(|fixed| R::parse_tail(fixed, tail, before));
+        let Some(Ok(message)) = message else {
             self.incomplete = true;
             return;
         };

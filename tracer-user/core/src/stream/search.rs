@@ -8,7 +8,6 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use tracer_abi::{
     PREFIX,
     sniff::{self, Verdict},
@@ -207,7 +206,7 @@ fn judge(bytes: &[u8]) -> Judgement {
 }
 
 fn is_header(codec: Codec, bytes: &[u8]) -> bool {
-    Header::parse(codec, Bytes::copy_from_slice(bytes)).is_ok()
+    Header::parse(codec, bytes).is_ok()
 }
 
 impl Window {

@@ -1,8 +1,9 @@
 //! The header of a frame in both codecs: JSON (§1.2) and binary (§1.3).
 //!
 //! A header keeps its raw bytes. Remark and `extFields` are ranges in them: parsing copies nothing, and
-//! allocates only for more than [`INLINE_FIELDS`] fields. A JSON string is unescaped when it is asked for, and
-//! only if it has an escape in it. Text that is not UTF-8 comes with replacement characters.
+//! allocates only for more than [`INLINE_FIELDS`] fields. A field's JSON escapes are resolved where they stand, so
+//! that properties can be shared; what takes more room than its escape is unescaped when it is asked for. Text that
+//! is not UTF-8 comes with replacement characters.
 //!
 //! Limits: [`MAX_FIELDS`] fields, and the nesting bound of the JSON scanner.
 
@@ -10,9 +11,8 @@ mod binary;
 mod json;
 mod text;
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
 use self::text::Text;
@@ -51,7 +51,7 @@ impl Codec {
 /// A decoded header. Owns the raw bytes; fields are ranges in them, nothing is copied but escaped text.
 #[derive(Clone, PartialEq)]
 pub struct Header {
-    raw: Bytes,
+    raw: Arc<[u8]>,
     /// Request code or response code, by bit 0 of `flag`.
     pub code: i32,
     /// Language of the sender.
@@ -64,15 +64,47 @@ pub struct Header {
     pub flag: i32,
     remark: Option<Text>,
     fields: Fields,
+    letters: Letters,
+}
+
+/// Where the fields stand whose names are a lower-case letter, as all of a V2 send's are: one more than their index.
+#[derive(Clone, Copy, PartialEq, Default)]
+struct Letters([u8; 26]);
+
+impl Letters {
+    /// None where the last field of a name may be one that is not looked at here.
+    fn of(fields: &Fields, raw: &[u8]) -> Letters {
+        let mut letters = Letters::default();
+        if fields.len() >= MAX_FIELDS || fields.iter().any(|(key, _)| key.escaped()) {
+            return letters;
+        }
+        for (index, (key, _)) in (1..=u8::MAX).zip(fields) {
+            if let [letter] = key.raw(raw)
+                && let Some(place) = letters.0.get_mut(usize::from(letter.wrapping_sub(b'a')))
+            {
+                *place = index;
+            }
+        }
+        letters
+    }
+
+    /// The place of a field in `fields`, if it has one.
+    fn find(&self, name: &str) -> Option<usize> {
+        let [letter] = name.as_bytes() else { return None };
+        let place = *self.0.get(usize::from(letter.wrapping_sub(b'a')))?;
+        usize::from(place).checked_sub(1)
+    }
 }
 
 impl Header {
-    /// Decodes a header; `raw` is exactly its bytes, without the envelope.
+    /// Decodes a header; `raw` is exactly its bytes, without the envelope. Bytes that nobody else has are used as they
+    /// are.
     ///
     /// # Errors
     /// [`Malformed`] where `raw` is no header of that codec, lacks `code`, `opaque` or `flag` (§1.8), or is
     /// over the module's limits.
-    pub fn parse(codec: Codec, raw: Bytes) -> Result<Header, Malformed> {
+    pub fn parse(codec: Codec, raw: impl Into<Arc<[u8]>>) -> Result<Header, Malformed> {
+        let raw = raw.into();
         match codec {
             Codec::Json => json::parse(raw),
             Codec::Binary => binary::parse(raw),
@@ -135,6 +167,9 @@ impl Header {
     }
 
     fn find(&self, name: &str) -> Option<Text> {
+        if let Some((_, value)) = self.letters.find(name).and_then(|place| self.fields.get(place)) {
+            return Some(*value);
+        }
         self.fields
             .iter()
             .rev()

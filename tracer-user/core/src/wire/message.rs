@@ -3,7 +3,10 @@
 mod batch;
 mod stored;
 
-use std::net::SocketAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 pub(crate) use stored::{MIN_STORED, starts_stored};
 
@@ -36,8 +39,8 @@ pub struct StoredMessage {
     pub prepared_transaction_offset: i64,
     /// Length of the body as it travels.
     pub body_length: u32,
-    /// Topic it is stored under.
-    pub topic: String,
+    /// Topic it is stored under; the messages of one answer share it.
+    pub topic: Arc<str>,
     /// Its properties.
     pub properties: Properties,
 }
@@ -85,15 +88,14 @@ impl BatchMessage {
 
 /// Store host (4 or 16 bytes), port (4 bytes), commit-log offset (8 bytes), in upper-case hex (§5.2).
 pub fn offset_message_id(store_host: SocketAddr, physical_offset: i64) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |n: u8| DIGITS.get(usize::from(n & 15)).map_or('0', |d| char::from(*d));
-    let mut out = String::with_capacity(56);
-    let mut push = |bytes: &[u8]| bytes.iter().for_each(|b| out.extend([digit(b >> 4), digit(*b)]));
+    let digit = |n: u8| if n < 10 { b'0' + n } else { b'A' + n - 10 };
+    let mut out = Vec::with_capacity(56);
+    let mut push = |bytes: &[u8]| out.extend(bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]));
     match store_host.ip() {
-        std::net::IpAddr::V4(ip) => push(&ip.octets()),
-        std::net::IpAddr::V6(ip) => push(&ip.octets()),
+        IpAddr::V4(ip) => push(&ip.octets()),
+        IpAddr::V6(ip) => push(&ip.octets()),
     }
     push(&u32::from(store_host.port()).to_be_bytes());
     push(&physical_offset.to_be_bytes());
-    out
+    String::from_utf8(out).unwrap_or_default()
 }

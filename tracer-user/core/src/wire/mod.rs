@@ -8,10 +8,12 @@ pub mod frame;
 pub mod header;
 pub mod heartbeat;
 pub mod message;
-mod parse;
 pub mod pop;
 pub mod property;
+mod read;
 pub(crate) mod record;
+mod scan;
+pub mod shared;
 pub mod sys_flag;
 
 pub use code::{Language, RequestCode, ResponseCode, version_text};
@@ -20,6 +22,7 @@ pub use header::Header;
 pub use heartbeat::Heartbeat;
 pub use message::{BatchMessage, StoredMessage};
 pub use property::Properties;
+pub use shared::Shared;
 pub use sys_flag::SysFlag;
 
 /// Why bytes are not what the protocol says they are.

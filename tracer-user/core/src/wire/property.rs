@@ -3,7 +3,7 @@
 //! Read as Java reads them: an entry without name or value is no entry, a value may itself contain 0x01, the
 //! last 0x02 may be missing, and of a repeated name the last value counts.
 
-use bytes::Bytes;
+use super::{scan, shared::Shared};
 
 /// Between a name and its value.
 const NAME_END: u8 = 1;
@@ -12,56 +12,73 @@ const VALUE_END: u8 = 2;
 
 /// The raw properties of a message. Values are looked up, not copied into a map.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Properties(pub Bytes);
+pub struct Properties(pub Shared);
 
 impl Properties {
     /// The value of a property; the last one where a name is repeated, as Java reads it. `None` where the
     /// value is empty or not UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let found = self
-            .0
-            .rsplit(is_value_end)
-            .filter_map(entry)
-            .find(|(key, _)| *key == name.as_bytes());
-        std::str::from_utf8(found?.1).ok()
+        let named = self.entries().filter(|(key, _)| *key == name.as_bytes());
+        std::str::from_utf8(named.last()?.1).ok()
     }
 
     /// The first value of a repeated name: for a stored batch message its own UNIQ_KEY (§3.4).
     pub fn first(&self, name: &str) -> Option<&str> {
-        let found = self
-            .0
-            .split(is_value_end)
-            .filter_map(entry)
-            .find(|(key, _)| *key == name.as_bytes());
+        let found = self.entries().find(|(key, _)| *key == name.as_bytes());
         std::str::from_utf8(found?.1).ok()
     }
 
     /// Like [`Properties::get`], without regard to case: names of trace context differ by propagator (§3.2).
     pub fn get_ignore_case(&self, name: &str) -> Option<&str> {
         let same = |key: &[u8]| key.eq_ignore_ascii_case(name.as_bytes());
-        let found = self
-            .0
-            .rsplit(is_value_end)
-            .filter_map(entry)
-            .find(|(key, _)| same(key));
-        std::str::from_utf8(found?.1).ok()
+        let named = self.entries().filter(|(key, _)| same(key));
+        std::str::from_utf8(named.last()?.1).ok()
     }
 
     /// All well-formed entries, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let text = |(key, value)| Some((std::str::from_utf8(key).ok()?, std::str::from_utf8(value).ok()?));
-        self.0.split(is_value_end).filter_map(entry).filter_map(text)
+        self.entries().filter_map(text)
+    }
+
+    /// All entries with a name and a value, in order, whether they are UTF-8 or not.
+    pub fn entries(&self) -> Entries<'_> {
+        Entries { raw: &self.0, at: 0 }
     }
 }
 
-fn is_value_end(b: &u8) -> bool {
-    *b == VALUE_END
+/// See [`Properties::entries`].
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    raw: &'a [u8],
+    /// Where the next one starts.
+    at: usize,
 }
 
-fn entry(raw: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = raw.iter().position(|b| *b == NAME_END)?;
-    let (name, value) = (raw.get(..at)?, raw.get(at + 1..)?);
-    (!name.is_empty() && !value.is_empty()).then_some((name, value))
+impl<'a> Iterator for Entries<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        while self.at < self.raw.len() {
+            let start = self.at;
+            let name_end = scan::find(self.raw, start, NAME_END, VALUE_END);
+            if self.raw.get(name_end) != Some(&NAME_END) {
+                // no value
+                self.at = name_end + 1;
+                continue;
+            }
+            let value_end = scan::find(self.raw, name_end + 1, VALUE_END, VALUE_END);
+            self.at = value_end + 1;
+            if start < name_end && name_end + 1 < value_end {
+                return Some((
+                    self.raw.get(start..name_end)?,
+                    self.raw.get(name_end + 1..value_end)?,
+                ));
+            }
+        }
+        None
+    }
 }
 
 #[cfg(test)]
@@ -69,7 +86,7 @@ mod tests {
     use super::*;
 
     fn properties(raw: &'static [u8]) -> Properties {
-        Properties(Bytes::from_static(raw))
+        Properties(raw.into())
     }
 
     #[test]

@@ -23,8 +23,9 @@ pub(crate) trait Record: Sized {
     /// Reads the start of a record, of which `bytes` are there so far.
     fn parse_head(bytes: &[u8]) -> Result<Head<Self::Fixed>, Malformed>;
 
-    /// Completes a record with what follows its body. `tail` has the length that the head told.
-    fn parse_tail(fixed: Self::Fixed, tail: &[u8]) -> Result<Self, Malformed>;
+    /// Completes a record with what follows its body. `tail` has the length that the head told; `before` is the record
+    /// before it, which may have the same texts.
+    fn parse_tail(fixed: Self::Fixed, tail: &[u8], before: Option<&Self>) -> Result<Self, Malformed>;
 
     /// Reads one whole record: all of `bytes`.
     fn parse_whole(bytes: &[u8]) -> Result<Self, Malformed> {
@@ -41,7 +42,7 @@ pub(crate) trait Record: Sized {
             } => {
                 let rest = bytes.get(head as usize..).and_then(|b| b.get(body as usize..));
                 match rest {
-                    Some(rest) if rest.len() == tail as usize => Self::parse_tail(fixed, rest),
+                    Some(rest) if rest.len() == tail as usize => Self::parse_tail(fixed, rest, None),
                     _ => Err(wrong("record's length")),
                 }
             }

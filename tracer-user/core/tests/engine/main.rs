@@ -16,6 +16,5 @@ mod semconv;
 mod sends;
 mod settles;
 mod simulation;
-mod speed;
 mod support;
 mod transactions;

@@ -4,7 +4,6 @@
 //! connection that was open before the capture both come from its frames: a header at the start of a segment, or a frame
 //! that a stream finds in what passes.
 
-use bytes::Bytes;
 use tracer_abi::{
     PREFIX,
     sniff::{Verdict, sniff},
@@ -192,5 +191,5 @@ fn header(bytes: &[u8]) -> Option<Header> {
     let [_, _, _, _, codec, a, b, c] = *bytes.first_chunk()?;
     let length = u32::from_be_bytes([0, a, b, c]) as usize;
     let header = bytes.get(8..8 + length)?;
-    Header::parse(Codec::from_wire(codec)?, Bytes::copy_from_slice(header)).ok()
+    Header::parse(Codec::from_wire(codec)?, header).ok()
 }

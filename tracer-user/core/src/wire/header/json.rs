@@ -4,19 +4,13 @@
 //! `extFields` are strings, and in what follows the object; all of it is accepted. Keys that mean nothing here
 //! are skipped with whatever value they have, down to [`MAX_DEPTH`] levels.
 
-use bytes::Bytes;
-use nom::{
-    Parser,
-    bytes::complete::{tag, take_while, take_while1},
-    character::complete::char as one,
-    error::context,
-};
+use std::sync::Arc;
 
-use super::{Fields, Header, MAX_FIELDS, Text};
-use crate::wire::{
-    Language, Malformed,
-    parse::{Fault, Parsed, finish},
+use super::{
+    Fields, Header, Letters, MAX_FIELDS, Text,
+    text::{Escapes, escape},
 };
+use crate::wire::{Language, Malformed, scan};
 
 /// Deepest nesting of arrays and objects in a value that is skipped.
 const MAX_DEPTH: u32 = 32;
@@ -24,18 +18,12 @@ const MAX_DEPTH: u32 = 32;
 /// Most digits of a number that is read: some more than fit into 32 bits, none that overflow 64.
 const MAX_DIGITS: usize = 18;
 
-/// A string between its quotes.
-#[derive(Clone, Copy)]
-struct Str<'a> {
-    raw: &'a [u8],
-    escaped: bool,
-}
-
 /// A value, as far as a header needs to know.
-enum Value<'a> {
-    Text(Str<'a>),
+#[derive(Clone, Copy)]
+enum Value {
+    Text(Text),
     /// A number, `true` or `false`, as written.
-    Bare(&'a [u8]),
+    Bare(Text),
     Null,
     Nested,
 }
@@ -49,11 +37,22 @@ struct Members {
     version: Option<i32>,
     language: Option<Language>,
     remark: Option<Text>,
-    fields: Fields,
 }
 
-pub(super) fn parse(raw: Bytes) -> Result<Header, Malformed> {
-    let members = finish(&raw, "JSON header", document(&raw))?;
+pub(super) fn parse(mut raw: Arc<[u8]>) -> Result<Header, Malformed> {
+    let (mut members, mut fields) = (Members::default(), Fields::new());
+    let mut scanner = Scanner {
+        raw: &raw,
+        at: 0,
+        wrong: "JSON header",
+    };
+    if scanner.document(&mut members, &mut fields).is_none() {
+        let (what, at) = (scanner.wrong, scanner.at);
+        return Err(Malformed { what, at });
+    }
+    if let Some(raw) = Arc::get_mut(&mut raw) {
+        fields.iter_mut().for_each(|(_, value)| value.unescape_in(raw));
+    }
     let missing = |what| Malformed { what, at: raw.len() };
     Ok(Header {
         code: members.code.ok_or(missing("code"))?,
@@ -62,112 +61,242 @@ pub(super) fn parse(raw: Bytes) -> Result<Header, Malformed> {
         opaque: members.opaque.ok_or(missing("opaque"))?,
         flag: members.flag.ok_or(missing("flag"))?,
         remark: members.remark,
-        fields: members.fields,
+        letters: Letters::of(&fields, &raw),
+        fields,
         raw,
     })
 }
 
-/// One object, and nothing but white space around it: C++ ends with a line feed.
-fn document(raw: &[u8]) -> Parsed<'_, Members> {
-    let mut members = Members::default();
-    let (rest, ()) = object(space(raw), |key, rest| {
-        let (rest, value) = match key.raw {
-            b"extFields" => return ext_fields(raw, rest, &mut members.fields),
-            _ => value(rest, MAX_DEPTH)?,
-        };
-        match key.raw {
-            b"code" => members.code = value.int(),
-            b"opaque" => members.opaque = value.int(),
-            b"flag" => members.flag = value.int(),
-            b"version" => members.version = value.int(),
-            b"language" => members.language = value.language(),
-            b"remark" => members.remark = value.text(raw),
-            _ => {}
-        }
-        Ok((rest, ()))
-    })?;
-    let rest = space(rest);
-    if rest.is_empty() {
-        Ok((rest, members))
-    } else {
-        Err(Fault::at(rest, "end of header"))
-    }
+/// Where the scan stands. What reads something gives `None` where it is not there; then the scan is over, and
+/// stands where it went wrong.
+struct Scanner<'a> {
+    raw: &'a [u8],
+    at: usize,
+    /// What was wanted in vain.
+    wrong: &'static str,
 }
 
-/// The value of `extFields`: an object, or nothing of the kind (null in some clients).
-fn ext_fields<'a>(raw: &'a [u8], input: &'a [u8], fields: &mut Fields) -> Parsed<'a, ()> {
-    if input.first() != Some(&b'{') {
-        return value(input, MAX_DEPTH).map(|(rest, _)| (rest, ()));
+impl Scanner<'_> {
+    /// One object, and nothing but white space around it: C++ ends with a line feed.
+    fn document(&mut self, members: &mut Members, fields: &mut Fields) -> Option<()> {
+        self.space();
+        self.object(|scanner, key| {
+            let slot = match key.raw(scanner.raw) {
+                b"extFields" => return scanner.ext_fields(fields),
+                b"code" => &mut members.code,
+                b"opaque" => &mut members.opaque,
+                b"flag" => &mut members.flag,
+                b"version" => &mut members.version,
+                b"language" => {
+                    let value = scanner.value(MAX_DEPTH)?;
+                    members.language = scanner.language(value);
+                    return Some(());
+                }
+                b"remark" => {
+                    members.remark = scanner.value(MAX_DEPTH)?.text();
+                    return Some(());
+                }
+                _ => return scanner.value(MAX_DEPTH).map(|_| ()),
+            };
+            let value = scanner.value(MAX_DEPTH)?;
+            *slot = scanner.int(value);
+            Some(())
+        })?;
+        self.space();
+        if self.at == self.raw.len() {
+            Some(())
+        } else {
+            self.fail("end of header")
+        }
     }
-    object(input, |key, input| {
-        let (rest, value) = value(input, MAX_DEPTH)?;
-        if let Some(value) = value.text(raw) {
-            if fields.len() == MAX_FIELDS {
-                return Err(Fault::at(input, "number of extFields"));
+
+    /// The value of `extFields`: an object, or nothing of the kind (null in some clients).
+    #[inline(always)]
+    fn ext_fields(&mut self, fields: &mut Fields) -> Option<()> {
+        if self.peek() != Some(b'{') {
+            return self.value(MAX_DEPTH).map(|_| ());
+        }
+        self.object(|scanner, key| {
+            let at = scanner.at;
+            if let Some(value) = scanner.value(MAX_DEPTH)?.text() {
+                if fields.len() == MAX_FIELDS {
+                    scanner.at = at;
+                    return scanner.fail("number of extFields");
+                }
+                fields.push((key, value));
             }
-            fields.push((Text::of(raw, key.raw, key.escaped), value));
-        }
-        Ok((rest, ()))
-    })
-}
+            Some(())
+        })
+    }
 
-/// `{ "key" : … , … }`; `member` reads each value, from its first byte on.
-fn object<'a>(
-    input: &'a [u8],
-    mut member: impl FnMut(Str<'a>, &'a [u8]) -> Parsed<'a, ()>,
-) -> Parsed<'a, ()> {
-    let (rest, _) = context("object", one('{')).parse(input)?;
-    let mut rest = space(rest);
-    if let Some((b'}', rest)) = rest.split_first() {
-        return Ok((rest, ()));
-    }
-    loop {
-        let (after, key) = context("object key", string).parse(rest)?;
-        let (after, _) = context("colon", one(':')).parse(space(after))?;
-        let (after, ()) = member(key, space(after))?;
-        let (after, more) = either(space(after), b',', b'}')?;
-        if !more {
-            return Ok((after, ()));
+    /// `{ "key" : … , … }`; `member` reads each value, from its first byte on.
+    #[inline(always)]
+    fn object(&mut self, mut member: impl FnMut(&mut Self, Text) -> Option<()>) -> Option<()> {
+        self.expect(b'{', "object")?;
+        self.space();
+        if self.skip(b'}') {
+            return Some(());
         }
-        rest = space(after);
+        loop {
+            let key = self.string()?;
+            self.space();
+            self.expect(b':', "colon")?;
+            self.space();
+            member(self, key)?;
+            if !self.goes_on(b'}')? {
+                return Some(());
+            }
+        }
     }
-}
 
-/// `[ … , … ]`, skipped.
-fn array(input: &[u8], depth: u32) -> Parsed<'_, ()> {
-    let (rest, _) = context("array", one('[')).parse(input)?;
-    let mut rest = space(rest);
-    if let Some((b']', rest)) = rest.split_first() {
-        return Ok((rest, ()));
-    }
-    loop {
-        let (after, _) = value(rest, depth)?;
-        let (after, more) = either(space(after), b',', b']')?;
-        if !more {
-            return Ok((after, ()));
+    /// `[ … , … ]`, skipped.
+    fn array(&mut self, depth: u32) -> Option<()> {
+        self.expect(b'[', "array")?;
+        self.space();
+        if self.skip(b']') {
+            return Some(());
         }
-        rest = space(after);
+        loop {
+            self.value(depth)?;
+            if !self.goes_on(b']')? {
+                return Some(());
+            }
+        }
     }
-}
 
-/// Any value, from its first byte on. `depth` is how many levels may still open.
-fn value(input: &[u8], depth: u32) -> Parsed<'_, Value<'_>> {
-    let inner = || depth.checked_sub(1).ok_or(Fault::at(input, "nesting"));
-    match input.first() {
-        Some(b'"') => string.map(Value::Text).parse(input),
-        Some(b'{') => {
-            let depth = inner()?;
-            let skip = |_, rest| value(rest, depth).map(|(rest, _)| (rest, ()));
-            object(input, skip).map(|(rest, ())| (rest, Value::Nested))
+    /// Any value, from its first byte on. `depth` is how many levels may still open.
+    #[inline(always)]
+    fn value(&mut self, depth: u32) -> Option<Value> {
+        match self.peek() {
+            Some(b'"') => self.string().map(Value::Text),
+            Some(b'{' | b'[') => self.nested(depth),
+            _ => self.bare(),
         }
-        Some(b'[') => {
-            let depth = inner()?;
-            array(input, depth).map(|(rest, ())| (rest, Value::Nested))
+    }
+
+    /// An object or an array, skipped.
+    #[inline(never)]
+    fn nested(&mut self, depth: u32) -> Option<Value> {
+        let Some(depth) = depth.checked_sub(1) else {
+            return self.fail("nesting");
+        };
+        if self.peek() == Some(b'[') {
+            self.array(depth)?;
+        } else {
+            self.object(|scanner, _| scanner.value(depth).map(|_| ()))?;
         }
-        Some(b'n') => tag("null").map(|_: &[u8]| Value::Null).parse(input),
-        _ => context("value", take_while1(is_bare))
-            .map(Value::Bare)
-            .parse(input),
+        Some(Value::Nested)
+    }
+
+    /// A number, `true`, `false` or `null`.
+    fn bare(&mut self) -> Option<Value> {
+        let start = self.at;
+        let rest = self.raw.get(start..).unwrap_or_default();
+        if rest.starts_with(b"null") {
+            self.at += 4;
+            return Some(Value::Null);
+        }
+        let length = rest.iter().position(|b| !is_bare(*b)).unwrap_or(rest.len());
+        if length == 0 || rest.starts_with(b"n") {
+            return self.fail("value");
+        }
+        self.at += length;
+        Some(Value::Bare(Text::new(start..self.at, Escapes::None)))
+    }
+
+    #[inline(always)]
+    fn string(&mut self) -> Option<Text> {
+        self.expect(b'"', "string")?;
+        let start = self.at;
+        let mut escapes = Escapes::None;
+        loop {
+            self.at = scan::find(self.raw, self.at, b'"', b'\\');
+            match self.raw.get(self.at..) {
+                Some([b'"', ..]) => {
+                    let text = Text::new(start..self.at, escapes);
+                    self.at += 1;
+                    return Some(text);
+                }
+                // whatever is escaped, a quote above all, does not end the string
+                Some([_, escaped @ ..]) if !escaped.is_empty() => {
+                    escapes = escapes.and(escape(escaped));
+                    self.at += 2;
+                }
+                _ => return self.fail("string"),
+            }
+        }
+    }
+
+    /// Behind a member: whether a comma leads to the next one, or `closing` ends it.
+    #[inline]
+    fn goes_on(&mut self, closing: u8) -> Option<bool> {
+        self.space();
+        if self.skip(b',') {
+            self.space();
+            return Some(true);
+        }
+        self.expect(closing, "end of object or array").map(|()| false)
+    }
+
+    #[inline]
+    fn peek(&self) -> Option<u8> {
+        self.raw.get(self.at).copied()
+    }
+
+    /// Passes this byte, if it is the next one.
+    #[inline]
+    fn skip(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    #[inline]
+    fn expect(&mut self, byte: u8, what: &'static str) -> Option<()> {
+        if self.skip(byte) {
+            Some(())
+        } else {
+            self.fail(what)
+        }
+    }
+
+    #[inline]
+    fn space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    #[cold]
+    fn fail<T>(&mut self, what: &'static str) -> Option<T> {
+        self.wrong = what;
+        None
+    }
+
+    /// As a whole number of 32 bits, in quotes or not.
+    fn int(&self, value: Value) -> Option<i32> {
+        let (Value::Text(text) | Value::Bare(text)) = value else {
+            return None;
+        };
+        let (negative, digits) = match text.raw(self.raw) {
+            [b'-', digits @ ..] => (true, digits),
+            digits => (false, digits),
+        };
+        if !(1..=MAX_DIGITS).contains(&digits.len()) {
+            return None;
+        }
+        let value = digits.iter().try_fold(0i64, |n, b| {
+            let digit = b.wrapping_sub(b'0');
+            (digit < 10).then_some(n * 10 + i64::from(digit))
+        })?;
+        i32::try_from(if negative { -value } else { value }).ok()
+    }
+
+    fn language(&self, value: Value) -> Option<Language> {
+        match value {
+            Value::Text(text) => Some(Language::from_name(text.raw(self.raw))),
+            _ => self.int(value).map(|n| Language::from_number(n.into())),
+        }
     }
 }
 
@@ -176,104 +305,12 @@ fn is_bare(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.')
 }
 
-fn string(input: &[u8]) -> Parsed<'_, Str<'_>> {
-    let Some((b'"', body)) = input.split_first() else {
-        return Err(Fault::at(input, "string"));
-    };
-    let mut rest = body;
-    let mut escaped = false;
-    loop {
-        rest = rest.get(plain(rest)..).unwrap_or_default();
-        match rest {
-            [b'"', after @ ..] => {
-                let raw = body.get(..body.len() - rest.len()).unwrap_or_default();
-                return Ok((after, Str { raw, escaped }));
-            }
-            // whatever is escaped, a quote above all, does not end the string
-            [_, _, after @ ..] => (rest, escaped) = (after, true),
-            _ => return Err(Fault::at(input, "string")),
-        }
-    }
-}
-
-/// How many bytes stand before the first quote or backslash. Eight at a time: strings are most of a header.
-#[inline]
-fn plain(input: &[u8]) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
-    const BACKSLASHES: u64 = u64::from_ne_bytes([b'\\'; 8]);
-    // the top bit of each zero byte, and perhaps of bytes behind the first of them
-    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
-    let mut rest = input;
-    while let Some((chunk, after)) = rest.split_first_chunk() {
-        let word = u64::from_le_bytes(*chunk);
-        let found = zeros(word ^ QUOTES) | zeros(word ^ BACKSLASHES);
-        if found != 0 {
-            return input.len() - rest.len() + found.trailing_zeros() as usize / 8;
-        }
-        rest = after;
-    }
-    let tail = rest
-        .iter()
-        .position(|b| matches!(b, b'"' | b'\\'))
-        .unwrap_or(rest.len());
-    input.len() - rest.len() + tail
-}
-
-/// One of two punctuation marks: whether it was the first.
-#[inline]
-fn either(input: &[u8], first: u8, second: u8) -> Parsed<'_, bool> {
-    match input.split_first() {
-        Some((b, rest)) if *b == first || *b == second => Ok((rest, *b == first)),
-        _ => Err(Fault::at(input, "end of object or array")),
-    }
-}
-
-fn space(input: &[u8]) -> &[u8] {
-    // nearly always there is none
-    match input.first() {
-        Some(b) if is_space(*b) => take_while::<_, _, Fault<'_>>(is_space)
-            .parse(input)
-            .map_or(input, |(rest, _)| rest),
-        _ => input,
-    }
-}
-
-fn is_space(b: u8) -> bool {
-    matches!(b, b' ' | b'\t' | b'\n' | b'\r')
-}
-
-impl Value<'_> {
-    /// As a whole number of 32 bits, in quotes or not.
-    fn int(&self) -> Option<i32> {
-        let (Value::Text(Str { raw, .. }) | Value::Bare(raw)) = self else {
-            return None;
-        };
-        let (negative, digits) = match *raw {
-            [b'-', digits @ ..] => (true, digits),
-            digits => (false, digits),
-        };
-        if !(1..=MAX_DIGITS).contains(&digits.len()) {
-            return None;
-        }
-        let value = digits.iter().try_fold(0i64, |n, b| {
-            Some(n * 10 + i64::from(char::from(*b).to_digit(10)?))
-        })?;
-        i32::try_from(if negative { -value } else { value }).ok()
-    }
-
-    fn language(&self) -> Option<Language> {
+impl Value {
+    /// As text; `None` for null and for what is nested.
+    #[inline]
+    fn text(self) -> Option<Text> {
         match self {
-            Value::Text(Str { raw, .. }) => Some(Language::from_name(raw)),
-            _ => self.int().map(|n| Language::from_number(n.into())),
-        }
-    }
-
-    /// As text within `whole`; `None` for null and for what is nested.
-    fn text(&self, whole: &[u8]) -> Option<Text> {
-        match self {
-            Value::Text(Str { raw, escaped }) => Some(Text::of(whole, raw, *escaped)),
-            Value::Bare(raw) => Some(Text::of(whole, raw, false)),
+            Value::Text(text) | Value::Bare(text) => Some(text),
             Value::Null | Value::Nested => None,
         }
     }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn json(text: &str) -> Result<Header, Malformed> {
-    Header::parse(Codec::Json, Bytes::copy_from_slice(text.as_bytes()))
+    Header::parse(Codec::Json, text.as_bytes())
 }
 
 /// A binary header with the given entries, keys and values as they are.
@@ -25,7 +25,7 @@ fn binary(code: i16, flag: i32, remark: &str, entries: &[(&str, &str)]) -> Vec<u
 }
 
 fn parse_binary(raw: Vec<u8>) -> Result<Header, Malformed> {
-    Header::parse(Codec::Binary, raw.into())
+    Header::parse(Codec::Binary, raw)
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn errors_say_where() {
 
 #[test]
 fn not_utf8() {
-    let raw = Bytes::from_static(b"{\"code\":0,\"opaque\":1,\"flag\":1,\"extFields\":{\"a\":\"\xff\"}}");
+    let raw = &b"{\"code\":0,\"opaque\":1,\"flag\":1,\"extFields\":{\"a\":\"\xff\"}}"[..];
     let header = Header::parse(Codec::Json, raw).unwrap();
     assert_eq!(header.field("a").as_deref(), Some("\u{fffd}"));
 }

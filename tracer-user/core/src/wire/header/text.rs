@@ -1,50 +1,89 @@
 //! A range of a header's bytes, with or without JSON escapes in it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
-use bytes::Bytes;
-use nom::Offset;
+use crate::wire::{scan, shared::Shared};
 
 /// Marks a range that has escapes; lengths stay below it, because a header is shorter than 2^24 bytes.
 const ESCAPED: u32 = 1 << 31;
+/// Likewise, where all of them are longer than what they stand for.
+const SHRINKING: u32 = 1 << 30;
+
+/// What escapes there are in a JSON string.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Escapes {
+    None,
+    /// Each is longer than what it stands for.
+    Shrinking,
+    /// Some may not be: what is no valid escape becomes a replacement character of three bytes.
+    Any,
+}
+
+impl Escapes {
+    /// These and one more.
+    pub(super) fn and(self, more: Escapes) -> Escapes {
+        if self == Escapes::Any { self } else { more }
+    }
+}
+
+/// What the escape is whose backslash stands before `rest`.
+pub(super) fn escape(rest: &[u8]) -> Escapes {
+    let shrinks = match rest {
+        [b'u', rest @ ..] => hex4(rest).is_some_and(|(unit, _)| char::from_u32(unit).is_some()),
+        [c, ..] => simple(*c) != char::REPLACEMENT_CHARACTER,
+        [] => false,
+    };
+    if shrinks { Escapes::Shrinking } else { Escapes::Any }
+}
 
 /// A range of a header's raw bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Text {
     start: u32,
-    /// Length, with [`ESCAPED`].
+    /// Length, with [`ESCAPED`] and [`SHRINKING`].
     length: u32,
 }
 
 impl Text {
-    /// The range that `part` is of `whole`; `part` must be a slice of it.
-    pub(super) fn of(whole: &[u8], part: &[u8], escaped: bool) -> Text {
-        let start = whole.offset(part) as u32;
+    /// The bytes in `range`, which have these escapes.
+    #[inline]
+    pub(super) fn new(range: Range<usize>, escapes: Escapes) -> Text {
+        let marks = match escapes {
+            Escapes::None => 0,
+            Escapes::Shrinking => ESCAPED | SHRINKING,
+            Escapes::Any => ESCAPED,
+        };
         Text {
-            start,
-            length: part.len() as u32 & !ESCAPED | if escaped { ESCAPED } else { 0 },
+            start: range.start as u32,
+            length: range.len() as u32 & !(ESCAPED | SHRINKING) | marks,
         }
     }
 
-    fn escaped(self) -> bool {
+    /// Whether it has escapes.
+    pub(super) fn escaped(self) -> bool {
         self.length & ESCAPED != 0
     }
 
-    fn range(self) -> std::ops::Range<usize> {
+    fn range(self) -> Range<usize> {
         let start = self.start as usize;
-        start..start + (self.length & !ESCAPED) as usize
+        start..start + (self.length & !(ESCAPED | SHRINKING)) as usize
     }
 
-    fn raw(self, whole: &[u8]) -> &[u8] {
+    /// The bytes as they stand, escapes and all.
+    #[inline]
+    pub(super) fn raw(self, whole: &[u8]) -> &[u8] {
         whole.get(self.range()).unwrap_or_default()
     }
 
     /// Whether the text is `name`.
+    #[inline]
     pub(super) fn is(self, whole: &[u8], name: &str) -> bool {
-        if self.escaped() {
-            self.decode(whole) == name
+        if self.length as usize == name.len() {
+            let raw = self.raw(whole);
+            // names of one letter are the most, and told apart without a call
+            raw.first() == name.as_bytes().first() && raw == name.as_bytes()
         } else {
-            self.raw(whole) == name.as_bytes()
+            self.escaped() && self.decode(whole) == name
         }
     }
 
@@ -53,17 +92,53 @@ impl Text {
         if self.escaped() {
             Cow::Owned(unescape(self.raw(whole)))
         } else {
-            String::from_utf8_lossy(self.raw(whole))
+            let raw = self.raw(whole);
+            std::str::from_utf8(raw).map_or_else(|_| String::from_utf8_lossy(raw), Cow::Borrowed)
         }
     }
 
     /// The text's bytes, shared where nothing is to be unescaped.
-    pub(super) fn bytes(self, whole: &Bytes) -> Bytes {
+    pub(super) fn bytes(self, whole: &Arc<[u8]>) -> Shared {
         if self.escaped() {
-            Bytes::from(unescape(self.raw(whole)))
+            Shared::from(unescape(self.raw(whole)).into_bytes())
         } else {
-            whole.slice_ref(self.raw(whole))
+            Shared::part(whole, self.range())
         }
+    }
+
+    /// Resolves the escapes where they stand, if there is room for what they stand for and the rest is UTF-8.
+    pub(super) fn unescape_in(&mut self, whole: &mut [u8]) {
+        if self.length & SHRINKING == 0 {
+            return;
+        }
+        let Some(raw) = whole.get_mut(self.range()) else {
+            return;
+        };
+        if std::str::from_utf8(raw).is_ok()
+            && let Some(length) = shrink(raw)
+        {
+            self.length = length as u32;
+        }
+    }
+}
+
+/// Resolves escapes that are all shorter then, in place. Returns the length of the text, which `raw` starts with.
+fn shrink(raw: &mut [u8]) -> Option<usize> {
+    let (mut from, mut to) = (0, 0);
+    loop {
+        let end = scan::find(raw, from, b'\\', b'\\');
+        raw.copy_within(from..end, to);
+        (from, to) = (end, to + end - from);
+        let (c, length) = match raw.get(from..)? {
+            [] => return Some(to),
+            [_, b'u', digits @ ..] => (char::from_u32(hex4(digits)?.0)?, 6),
+            [_, c, ..] => (simple(*c), 2),
+            [_] => return None,
+        };
+        let mut utf8 = [0; 4];
+        let utf8 = c.encode_utf8(&mut utf8).as_bytes();
+        raw.get_mut(to..to + utf8.len())?.copy_from_slice(utf8);
+        (from, to) = (from + length, to + utf8.len());
     }
 }
 
@@ -120,16 +195,15 @@ fn unicode(rest: &[u8]) -> (char, &[u8]) {
 }
 
 fn hex4(raw: &[u8]) -> Option<(u32, &[u8])> {
-    let (digits, rest) = raw.split_at_checked(4)?;
-    let value = digits
-        .iter()
-        .try_fold(0, |n, d| Some(n << 4 | char::from(*d).to_digit(16)?))?;
-    Some((value, rest))
+    let (digits, rest) = raw.split_first_chunk()?;
+    let [a, b, c, d] = digits.map(scan::hex_digit);
+    let value = || [a, b, c, d].iter().fold(0, |n, digit| n << 4 | u32::from(*digit));
+    ((a | b | c | d) < 16).then(|| (value(), rest))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::unescape;
+    use super::*;
 
     #[test]
     fn escapes() {
@@ -149,6 +223,32 @@ mod tests {
             (b"\xff\\n\xfe", "\u{fffd}\n\u{fffd}"),
         ] {
             assert_eq!(unescape(raw), text, "{}", raw.escape_ascii());
+        }
+    }
+
+    /// In place where it can be done, the result is the same.
+    #[test]
+    fn escapes_in_place() {
+        for (raw, in_place) in [
+            (&br#"KEYS\u0001k\u0002\"\\\/\b\u00e9\u20ac"#[..], true),
+            ("plain é\\u0001".as_bytes(), true),
+            (br"plain", false),
+            // not UTF-8; a pair of surrogates; not an escape
+            (b"\xff\\u0001", false),
+            (br"\u0001\ud83d\ude80", false),
+            (br"\u0001\q\q\q\q\q\q\q", false),
+            (br"\u0001\u00g0", false),
+        ] {
+            let escapes = (0..raw.len())
+                .filter(|at| raw[*at] == b'\\' && (*at == 0 || raw[at - 1] != b'\\'))
+                .fold(Escapes::None, |escapes, at| escapes.and(escape(&raw[at + 1..])));
+            let mut bytes = [b"before", raw, b"behind"].concat();
+            let mut text = Text::new(6..6 + raw.len(), escapes);
+            let decoded = text.decode(&bytes).into_owned();
+            text.unescape_in(&mut bytes);
+            assert_eq!(text.escaped(), escapes != Escapes::None && !in_place);
+            assert_eq!(text.decode(&bytes), decoded, "{}", raw.escape_ascii());
+            assert!(bytes.starts_with(b"before") && bytes.ends_with(b"behind"));
         }
     }
 }

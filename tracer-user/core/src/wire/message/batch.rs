@@ -4,18 +4,9 @@
 //! totalSize u32 · magic u32 · bodyCRC u32 · flag i32 · bodyLength u32 │ body │ propertiesLength u16 · properties
 //! ```
 
-use bytes::Bytes;
-use nom::{
-    Parser,
-    combinator::all_consuming,
-    multi::length_data,
-    number::complete::{be_i32, be_u16, be_u32},
-};
-
 use super::BatchMessage;
 use crate::wire::{
-    Malformed, Properties,
-    parse::{Parsed, finish},
+    Malformed, Properties, read,
     record::{Head, Record},
 };
 
@@ -28,11 +19,9 @@ impl Record for BatchMessage {
     type Fixed = BatchMessage;
 
     fn parse_head(bytes: &[u8]) -> Result<Head<BatchMessage>, Malformed> {
-        let Some(head) = bytes.get(..HEAD) else {
+        let Some((total, flag, body)) = head(bytes) else {
             return Ok(Head::More(HEAD));
         };
-        // magic and CRC are zero in all known clients, and the broker reads neither
-        let (total, _, _, flag, body) = finish(head, "batch record", fixed(head))?;
         match total
             .checked_sub(HEAD as u32)
             .and_then(|rest| rest.checked_sub(body))
@@ -57,16 +46,32 @@ impl Record for BatchMessage {
         }
     }
 
-    fn parse_tail(fixed: BatchMessage, tail: &[u8]) -> Result<BatchMessage, Malformed> {
-        let parsed: Parsed<'_, _> = all_consuming(length_data(be_u16)).parse(tail);
-        let properties = finish(tail, "batch record's properties", parsed)?;
+    fn parse_tail(
+        fixed: BatchMessage,
+        tail: &[u8],
+        _before: Option<&BatchMessage>,
+    ) -> Result<BatchMessage, Malformed> {
+        let properties = trailer(tail).ok_or(Malformed {
+            what: "batch record's properties",
+            at: 0,
+        })?;
         Ok(BatchMessage {
-            properties: Properties(Bytes::copy_from_slice(properties)),
+            properties: Properties(properties.into()),
             ..fixed
         })
     }
 }
 
-fn fixed(input: &[u8]) -> Parsed<'_, (u32, u32, u32, i32, u32)> {
-    (be_u32, be_u32, be_u32, be_i32, be_u32).parse(input)
+/// `totalSize`, `flag` and `bodyLength`. Magic and CRC are zero in all known clients, and the broker reads neither.
+fn head(mut input: &[u8]) -> Option<(u32, i32, u32)> {
+    let input = &mut input;
+    let (total, _magic, _crc) = (read::u32(input)?, read::u32(input)?, read::u32(input)?);
+    Some((total, read::i32(input)?, read::u32(input)?))
+}
+
+/// The properties; they end where the record ends.
+fn trailer(mut input: &[u8]) -> Option<&[u8]> {
+    let length = read::u16(&mut input)?;
+    let properties = read::bytes(&mut input, length.into())?;
+    input.is_empty().then_some(properties)
 }

@@ -8,21 +8,14 @@
 //! host: address 4 bytes (16 by sysFlag) · port u32
 //! ```
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
-use bytes::Bytes;
-use nom::{
-    Parser,
-    combinator::{all_consuming, map, map_opt},
-    error::context,
-    multi::length_data,
-    number::complete::{be_i32, be_i64, be_u8, be_u16, be_u32, be_u128},
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
 };
 
 use super::{BatchMessage, StoredMessage};
 use crate::wire::{
-    Malformed, Properties, SysFlag,
-    parse::{Parsed, finish},
+    Malformed, Properties, SysFlag, read,
     record::{Head, Record},
 };
 
@@ -92,11 +85,11 @@ impl Record for StoredMessage {
     }
 
     fn parse_head(bytes: &[u8]) -> Result<Head<Fixed>, Malformed> {
-        let Some(start) = bytes.get(..UP_TO_SYS_FLAG) else {
+        let Some(start) = Start::read(bytes) else {
             return Ok(Head::More(UP_TO_SYS_FLAG));
         };
-        let (total, magic, .., sys_flag) = finish(start, "record", start_fields(start))?;
-        match magic {
+        let total = start.total;
+        match start.magic {
             MAGIC_FILLER if total as usize >= UP_TO_SYS_FLAG => return Ok(Head::Filler(total)),
             MAGIC_V1 | MAGIC_V2 if total >= MIN_STORED => {}
             _ => {
@@ -106,19 +99,22 @@ impl Record for StoredMessage {
                 });
             }
         }
-        let flags = SysFlag(sys_flag);
+        let flags = SysFlag(start.sys_flag);
         let v6_hosts = usize::from(flags.born_host_v6()) + usize::from(flags.store_host_v6());
         let need = HEAD_V4 + v6_hosts * V6_EXTRA;
         let Some(head) = bytes.get(..need) else {
             return Ok(Head::More(need));
         };
-        let message = finish(head, "record", fixed(head, flags))?;
+        let message = fixed(&start, head).ok_or(Malformed {
+            what: "record's hosts",
+            at: UP_TO_SYS_FLAG,
+        })?;
         let (head, body) = (need as u32, message.body_length);
         match total.checked_sub(head).and_then(|rest| rest.checked_sub(body)) {
             Some(tail) if tail <= MAX_TAIL => Ok(Head::Record {
                 fixed: Fixed {
                     message,
-                    v2: magic == MAGIC_V2,
+                    v2: start.magic == MAGIC_V2,
                 },
                 head,
                 body,
@@ -131,72 +127,96 @@ impl Record for StoredMessage {
         }
     }
 
-    fn parse_tail(fixed: Fixed, tail: &[u8]) -> Result<StoredMessage, Malformed> {
-        let (topic, properties) = finish(tail, "record's tail", trailer(tail, fixed.v2))?;
+    fn parse_tail(
+        fixed: Fixed,
+        tail: &[u8],
+        before: Option<&StoredMessage>,
+    ) -> Result<StoredMessage, Malformed> {
+        let (topic, properties) = trailer(tail, fixed.v2).ok_or(Malformed {
+            what: "record's tail",
+            at: 0,
+        })?;
         Ok(StoredMessage {
-            topic: String::from_utf8_lossy(topic).into_owned(),
-            properties: Properties(Bytes::copy_from_slice(properties)),
+            topic: match before {
+                Some(before) if before.topic.as_bytes() == topic => before.topic.clone(),
+                _ => String::from_utf8_lossy(topic).into(),
+            },
+            properties: Properties(properties.into()),
             ..fixed.message
         })
     }
 }
 
 /// `totalSize`, `magic`, `bodyCRC`, `queueId`, `flag`, `queueOffset`, `physicalOffset`, `sysFlag`.
-#[expect(clippy::type_complexity, reason = "the fields in the order of the wire")]
-fn start_fields(input: &[u8]) -> Parsed<'_, (u32, u32, u32, i32, i32, i64, i64, i32)> {
-    (be_u32, be_u32, be_u32, be_i32, be_i32, be_i64, be_i64, be_i32).parse(input)
+struct Start {
+    total: u32,
+    magic: u32,
+    queue_id: i32,
+    flag: i32,
+    queue_offset: i64,
+    physical_offset: i64,
+    sys_flag: i32,
 }
 
-fn fixed(input: &[u8], flags: SysFlag) -> Parsed<'_, StoredMessage> {
-    let (rest, (_, _, _, queue_id, flag, queue_offset, physical_offset, sys_flag)) = start_fields(input)?;
-    let (rest, (born_timestamp, born_host)) =
-        (be_i64, context("born host", host(flags.born_host_v6()))).parse(rest)?;
-    let (rest, (store_timestamp, store_host)) =
-        (be_i64, context("store host", host(flags.store_host_v6()))).parse(rest)?;
-    let (rest, (reconsume_times, prepared_transaction_offset, body_length)) =
-        (be_i32, be_i64, be_u32).parse(rest)?;
-    let message = StoredMessage {
-        queue_id,
-        flag,
-        queue_offset,
-        physical_offset,
-        sys_flag,
-        born_timestamp,
-        born_host,
-        store_timestamp,
-        store_host,
-        reconsume_times,
-        prepared_transaction_offset,
-        body_length,
-        topic: String::new(),
-        properties: Properties::default(),
-    };
-    Ok((rest, message))
-}
-
-/// An address and its port, which has four bytes of which two are used.
-fn host<'a>(v6: bool) -> impl FnMut(&'a [u8]) -> Parsed<'a, SocketAddr> {
-    move |input| {
-        let (rest, ip) = if v6 {
-            map(be_u128, |ip| IpAddr::V6(Ipv6Addr::from(ip))).parse(input)?
-        } else {
-            map(be_u32, |ip| IpAddr::V4(Ipv4Addr::from(ip))).parse(input)?
-        };
-        map_opt(be_u32, |port| {
-            Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
+impl Start {
+    fn read(mut input: &[u8]) -> Option<Start> {
+        let input = &mut input;
+        let (total, magic, _crc) = (read::u32(input)?, read::u32(input)?, read::u32(input)?);
+        Some(Start {
+            total,
+            magic,
+            queue_id: read::i32(input)?,
+            flag: read::i32(input)?,
+            queue_offset: read::i64(input)?,
+            physical_offset: read::i64(input)?,
+            sys_flag: read::i32(input)?,
         })
-        .parse(rest)
     }
 }
 
-/// Topic and properties; they end where the record ends.
-fn trailer(input: &[u8], v2: bool) -> Parsed<'_, (&[u8], &[u8])> {
-    let (rest, length) = if v2 {
-        be_u16(input)?
+/// The whole head; `None` where a port is none.
+fn fixed(start: &Start, head: &[u8]) -> Option<StoredMessage> {
+    let input = &mut head.get(UP_TO_SYS_FLAG..)?;
+    let flags = SysFlag(start.sys_flag);
+    Some(StoredMessage {
+        queue_id: start.queue_id,
+        flag: start.flag,
+        queue_offset: start.queue_offset,
+        physical_offset: start.physical_offset,
+        sys_flag: start.sys_flag,
+        born_timestamp: read::i64(input)?,
+        born_host: host(input, flags.born_host_v6())?,
+        store_timestamp: read::i64(input)?,
+        store_host: host(input, flags.store_host_v6())?,
+        reconsume_times: read::i32(input)?,
+        prepared_transaction_offset: read::i64(input)?,
+        body_length: read::u32(input)?,
+        topic: Arc::default(),
+        properties: Properties::default(),
+    })
+}
+
+/// An address and its port, which has four bytes of which two are used.
+fn host(input: &mut &[u8], v6: bool) -> Option<SocketAddr> {
+    let ip = if v6 {
+        IpAddr::V6(Ipv6Addr::from(read::array::<16>(input)?))
     } else {
-        map(be_u8, u16::from).parse(input)?
+        IpAddr::V4(Ipv4Addr::from(read::array::<4>(input)?))
     };
-    let topic = context("topic", nom::bytes::complete::take(length));
-    let properties = context("properties", length_data(be_u16));
-    all_consuming((topic, properties)).parse(rest)
+    let port = read::u32(input)?;
+    Some(SocketAddr::new(ip, u16::try_from(port).ok()?))
+}
+
+/// Topic and properties; they end where the record ends.
+fn trailer(mut input: &[u8], v2: bool) -> Option<(&[u8], &[u8])> {
+    let input = &mut input;
+    let length = if v2 {
+        read::u16(input)?
+    } else {
+        read::u8(input)?.into()
+    };
+    let topic = read::bytes(input, length.into())?;
+    let length = read::u16(input)?;
+    let properties = read::bytes(input, length.into())?;
+    input.is_empty().then_some((topic, properties))
 }

@@ -7,7 +7,7 @@ mod semconv;
 
 pub(crate) use frames::*;
 pub(crate) use render::{brief, full};
-pub(crate) use script::{Conn, Event, Script, WALL_MS, feed, run, spans_of};
+pub(crate) use script::{Conn, Event, Script, WALL_MS, run, spans_of};
 pub(crate) use semconv::{check, known_attributes, problems};
 
 /// Ids in the form that clients make.
