@@ -5,10 +5,7 @@ use std::io::IsTerminal;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::{
-    config::schema::{KernelLog, Level, Log, LogFormat},
-    export::otlp::RejectedSpans,
-};
+use crate::config::schema::{KernelLog, Level, Log, LogFormat};
 
 /// Starts it. Other crates' messages appear from `debug` on; what matters of them is said in this program's words.
 ///
@@ -52,7 +49,6 @@ pub(crate) fn start(log: &Log, kernel: KernelLog) -> anyhow::Result<()> {
     };
     tracing_subscriber::registry()
         .with(layer.with_filter(filter))
-        .with(RejectedSpans.with_filter(RejectedSpans::filter()))
         .try_init()?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Spans and resources in OpenTelemetry's types.
+//! Spans and resources in OpenTelemetry's types, as JSON has them; `otlp::encode` writes the same as protobuf.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,17 +13,14 @@ use opentelemetry_proto::{
         trace::tonic::group_spans_by_resource_and_scope,
     },
 };
-use opentelemetry_sdk::{
-    Resource,
-    trace::{SpanData, SpanEvents, SpanLinks},
-};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tracer_core::model;
 
 use super::Finished;
 use crate::enrich::Process;
 
 /// The semantic conventions that names and values follow.
-const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+pub(crate) const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 
 static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
     InstrumentationScope::builder("rmqtrace")
@@ -71,13 +68,6 @@ fn resource_spans(process: &Process, spans: &[&Finished]) -> Vec<ResourceSpans> 
     group_spans_by_resource_and_scope(spans.iter().map(|f| span_data(f)).collect(), &resource)
 }
 
-/// The resource of a process.
-pub(crate) fn resource(process: &Process) -> Resource {
-    Resource::builder_empty()
-        .with_schema_url(resource_attributes(process), SCHEMA_URL)
-        .build()
-}
-
 fn resource_attributes(process: &Process) -> impl Iterator<Item = KeyValue> {
     process
         .resource
@@ -87,7 +77,7 @@ fn resource_attributes(process: &Process) -> impl Iterator<Item = KeyValue> {
 }
 
 /// One span.
-pub(crate) fn span_data(finished: &Finished) -> SpanData {
+fn span_data(finished: &Finished) -> SpanData {
     let span = &finished.span;
     let mut links = SpanLinks::default();
     links.links = span.links.iter().map(link).collect();

@@ -9,13 +9,9 @@ use tonic::{
     codec::CompressionEncoding,
     transport::server::{Router, Server, TcpIncoming},
 };
-use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::{
-    config::schema::{Compression, Protocol},
-    export::otlp::RejectedSpans,
-};
+use crate::config::schema::{Compression, Protocol};
 
 /// Gives these answers, then success for ever.
 pub(super) struct Receiver {
@@ -111,7 +107,6 @@ async fn refused_for_good_is_dropped_at_once() {
 
 #[tokio::test]
 async fn rejected_spans_are_counted() {
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(RejectedSpans));
     let partial = ExportTracePartialSuccess {
         rejected_spans: 3,
         error_message: "too old".into(),

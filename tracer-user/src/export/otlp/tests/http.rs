@@ -3,13 +3,9 @@
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
-use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
-use crate::{
-    config::schema::{Compression, Protocol},
-    export::otlp::RejectedSpans,
-};
+use crate::config::schema::{Compression, Protocol};
 
 #[tokio::test]
 async fn batches_arrive_with_their_headers() {
@@ -122,7 +118,6 @@ async fn patience_ends() {
 
 #[tokio::test]
 async fn rejected_spans_are_counted() {
-    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(RejectedSpans));
     let (listener, address) = bound().await;
     let partial = ExportTracePartialSuccess {
         rejected_spans: 3,

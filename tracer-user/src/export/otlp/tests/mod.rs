@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Target, transport, worker};
+use super::{Target, Transport, worker};
 use crate::{
     config::schema::Otlp,
     export::{
@@ -106,8 +106,7 @@ fn settings(address: SocketAddr) -> Otlp {
 /// Exports this many spans and tells what became of them.
 async fn export(settings: &Otlp, spans: usize) -> Stats {
     let target = Target::resolve(settings).unwrap();
-    let (exporters, failures) =
-        transport::exporters(settings, &target, transport::tls(settings).unwrap()).unwrap();
+    let transport = Transport::new(settings, &target, super::tls::client(settings).unwrap()).unwrap();
     let (sender, queue) = mpsc::channel(spans);
     for _ in 0..spans {
         sender.try_send(sample::finished("t")).unwrap();
@@ -115,12 +114,9 @@ async fn export(settings: &Otlp, spans: usize) -> Stats {
     drop(sender);
     let counters = Counters::default();
     let limit = Duration::from_secs(30);
-    timeout(
-        limit,
-        worker::run(queue, &counters, settings, exporters, &failures),
-    )
-    .await
-    .expect("the worker ends");
+    timeout(limit, worker::run(queue, &counters, settings, transport))
+        .await
+        .expect("the worker ends");
     counters.snapshot()
 }
 
