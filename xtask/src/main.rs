@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything that is done with this repository. One file per task.
 
+mod bench;
 mod build;
 mod clean;
 mod console;
@@ -42,6 +43,8 @@ enum Task {
     Truth(truth::Options),
     /// The same recorded clients on several kernels, in virtual machines; writes docs/kernels.md
     Vm(vm::Options),
+    /// What rmqtrace costs, beside what others cost; writes docs/performance.md
+    Bench(bench::Options),
     /// Remove everything that the other tasks made in the target directory
     Clean(clean::Options),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Test(options) => return test::run(&options),
         Task::Truth(options) => return truth::run(&options),
         Task::Fuzz(options) => return fuzz::run(&options),
+        Task::Bench(options) => bench::bench(&options),
         Task::Clean(options) => clean::clean(&options),
     };
     match result {

@@ -36,6 +36,7 @@ pub(crate) fn everything() -> Result<()> {
     let started = Instant::now();
     println!("setup: what the other tasks need");
     ebpf_toolchain::ensure(Say::Everything)?;
+    instructions(Say::Everything)?;
     testbed(Say::Everything)?;
     if crate::vm::IS_POSSIBLE {
         crate::vm::setup(Say::Everything)?;
@@ -62,6 +63,22 @@ pub(crate) fn testbed(say: Say) -> Result<()> {
     rust::client(&artifacts, say)?;
     go::collector(&artifacts, say)?;
     go::jaeger(&artifacts, say)
+}
+
+/// What counts instructions.
+pub(crate) fn instructions(say: Say) -> Result<()> {
+    apt::program(
+        "valgrind",
+        Command::new("valgrind").arg("--version"),
+        "valgrind",
+        say,
+    )
+}
+
+/// What the benches need: Java's decoder is that of the newest client.
+pub(crate) fn bench(say: Say) -> Result<()> {
+    instructions(say)?;
+    java::ensure(&Artifacts::locate(), &[], &CLIENT_VERSIONS[..1], say)
 }
 
 /// The newest server and clients: what the demo runs.

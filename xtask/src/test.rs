@@ -8,8 +8,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use testbed::Artifacts;
 
 use crate::{
+    bench::instructions,
     build::{self, cargo},
     fuzz, lint, setup, truth, vm,
 };
@@ -104,6 +106,10 @@ pub(crate) fn run(options: &Options) -> ExitCode {
                 bail!("a finding; see above");
             }
             Ok(())
+        });
+        tally.step("instructions of the hot paths", || {
+            setup::instructions(setup::Say::Changes)?;
+            instructions::check(&Artifacts::locate())
         });
     }
     if !options.no_e2e && options.only_e2e.is_none() {
