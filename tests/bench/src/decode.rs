@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tracer_core::{
-    context,
+    context::{Carriers, look_up_in},
     model::Timestamp,
     stream::{Event, Stream},
     wire::{Body, Header, Properties, header::Codec},
@@ -44,12 +44,15 @@ pub fn pull(frame: &[u8]) -> Found {
         .sum()
 }
 
-/// What a message's properties say.
+/// What a message's properties say, in one pass as the engine reads them.
 fn message(properties: &Properties) -> Found {
-    let names = properties.entries().map(|(name, value)| match name {
-        b"UNIQ_KEY" | b"KEYS" | b"TAGS" => std::str::from_utf8(value).map_or(0, str::len),
-        _ => 0,
-    });
-    let carried = context::look_up(properties, &[]).carried;
-    names.sum::<usize>() + carried.map_or(0, |carried| usize::from(carried.context.span_id.0[0]) + 55)
+    let (mut found, mut carriers) = (0, Carriers::default());
+    for (name, value) in properties.entries() {
+        match name {
+            b"UNIQ_KEY" | b"KEYS" | b"TAGS" => found += std::str::from_utf8(value).map_or(0, str::len),
+            _ => carriers.note(name, value),
+        }
+    }
+    let carried = look_up_in(&carriers, properties, &[]).carried;
+    found + carried.map_or(0, |carried| usize::from(carried.context.span_id.0[0]) + 55)
 }

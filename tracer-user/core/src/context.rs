@@ -74,7 +74,7 @@ impl Lookup {
 
 /// The properties that may carry a context; the first of each name.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Carriers<'a> {
+pub struct Carriers<'a> {
     parent: Option<&'a str>,
     state: Option<&'a str>,
     context: Option<&'a str>,
@@ -93,8 +93,14 @@ impl<'a> Carriers<'a> {
         carriers
     }
 
-    /// Takes in a property.
-    pub(crate) fn note(&mut self, name: &[u8], value: &'a [u8]) {
+    /// Whether no property carries a context. A state by itself says nothing.
+    fn is_empty(&self) -> bool {
+        let texts = [self.parent, self.context, self.sw8, self.b3, self.uber];
+        texts.iter().all(Option::is_none) && self.b3_parts.is_empty()
+    }
+
+    /// Takes in a property, if it is one of them.
+    pub fn note(&mut self, name: &[u8], value: &'a [u8]) {
         // most names of most messages are told apart by their length
         let (expected, slot) = match name {
             [_, _] => ("b3", &mut self.b3),
@@ -126,12 +132,11 @@ pub fn look_up(properties: &Properties, named: &[ContextProperty]) -> Lookup {
     look_up_in(&Carriers::read(properties), properties, named)
 }
 
-/// [`look_up`], where the properties have been read before.
-pub(crate) fn look_up_in(
-    carriers: &Carriers<'_>,
-    properties: &Properties,
-    named: &[ContextProperty],
-) -> Lookup {
+/// [`look_up`], where the properties have been read before and these were noted.
+pub fn look_up_in(carriers: &Carriers<'_>, properties: &Properties, named: &[ContextProperty]) -> Lookup {
+    if carriers.is_empty() && named.is_empty() {
+        return Lookup::default();
+    }
     let usual = [
         carriers.parent.map(form::w3c),
         carriers.context.map(form::w3c),

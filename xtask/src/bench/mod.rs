@@ -63,20 +63,21 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
             Ok(found) => rows.extend(found),
             Err(error) => {
                 println!("FAILED {name}: {error:#}");
+                rows.push(Row::failed(name));
                 failed.push(*name);
             }
         }
         println!("bench: {name} ({:.1} s)", started.elapsed().as_secs_f64());
     }
     print!("\n{}", table(&rows));
-    if !failed.is_empty() {
-        bail!("not measured: {}", failed.join(", "));
-    }
     if rows.is_empty() {
         bail!("no bench has this in its name");
     }
     if options.only.is_none() {
         page::write(&artifacts, load, &rows)?;
+    }
+    if !failed.is_empty() {
+        bail!("not measured: {}", failed.join(", "));
     }
     Ok(())
 }

@@ -18,6 +18,20 @@ pub(super) struct Row {
     pub(super) command: String,
 }
 
+impl Row {
+    /// What could not be measured.
+    pub(super) fn failed(bench: &str) -> Row {
+        Row {
+            measure: format!("`{bench}`"),
+            ours: "not measured".to_owned(),
+            others: "–".to_owned(),
+            target: "–".to_owned(),
+            verdict: "missed".to_owned(),
+            command: format!("cargo xtask bench --only {bench}"),
+        }
+    }
+}
+
 /// A quantity that is to be at most, or at least, so much.
 #[derive(Clone, Copy)]
 pub(super) enum Target {

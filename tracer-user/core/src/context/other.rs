@@ -49,6 +49,12 @@ pub(super) struct Parts<'a> {
 }
 
 impl Parts<'_> {
+    pub(super) fn is_empty(self) -> bool {
+        [self.trace, self.span, self.sampled, self.flags]
+            .iter()
+            .all(Option::is_none)
+    }
+
     /// What they say together; `None` where there are none.
     pub(super) fn form(self) -> Option<Form> {
         let debug = self.flags.is_some_and(|flags| flags.trim() == "1");

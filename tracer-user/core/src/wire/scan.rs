@@ -7,8 +7,11 @@ const ONES: u64 = u64::from_ne_bytes([1; 8]);
 pub(super) fn find(input: &[u8], from: usize, a: u8, b: u8) -> usize {
     let mut at = from;
     // most texts are short
-    if let Some(found) = word_at(input, at).and_then(|word| in_word(word, a, b)) {
-        return at + found;
+    if let Some(word) = word_at(input, at) {
+        if let Some(found) = in_word(word, a, b) {
+            return at + found;
+        }
+        at += 8;
     }
     while let Some(block) = input.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
         // all sixteen are looked at, so that the compiler compares them at once
