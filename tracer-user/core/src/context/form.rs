@@ -144,6 +144,7 @@ fn hex_bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
 
 /// A lower-case hex digit; more than 15 where it is none.
 fn digit(c: u8) -> u8 {
+    #[expect(clippy::indexing_slicing, reason = "done by the compiler")]
     const DIGITS: [u8; 256] = {
         let mut digits = [0xff; 256];
         let mut value = 0;

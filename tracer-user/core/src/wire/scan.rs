@@ -52,6 +52,7 @@ fn in_word(word: u64, a: u8, b: u8) -> Option<usize> {
 /// The value of a hexadecimal digit of either case; more than 15 where it is none.
 #[inline]
 pub(super) fn hex_digit(digit: u8) -> u8 {
+    #[expect(clippy::indexing_slicing, reason = "done by the compiler")]
     const DIGITS: [u8; 256] = {
         let mut digits = [0xff; 256];
         let mut value = 0;

@@ -52,17 +52,17 @@ impl Failure {
 /// What sends requests. Clones share their connections.
 #[derive(Clone)]
 pub(super) enum Transport {
-    Grpc(Grpc),
-    Http(Http),
+    Grpc(Box<Grpc>),
+    Http(Box<Http>),
 }
 
 impl Transport {
     /// Must be called within the runtime that it is used in.
     pub(super) fn new(settings: &Otlp, target: &Target, tls: ClientConfig) -> anyhow::Result<Transport> {
         Ok(match target.protocol {
-            Protocol::Grpc => Transport::Grpc(Grpc::new(settings, target, tls)?),
-            Protocol::HttpProtobuf => Transport::Http(Http::new(settings, target, tls, false)),
-            Protocol::HttpJson => Transport::Http(Http::new(settings, target, tls, true)),
+            Protocol::Grpc => Transport::Grpc(Box::new(Grpc::new(settings, target, tls)?)),
+            Protocol::HttpProtobuf => Transport::Http(Box::new(Http::new(settings, target, tls, false))),
+            Protocol::HttpJson => Transport::Http(Box::new(Http::new(settings, target, tls, true))),
         })
     }
 
