@@ -267,8 +267,10 @@ fn run(world: &World, case: &Case) -> Result<()> {
     let lost = bytes(&moved, &seen)?;
     let named = |name| total(&log, name).unwrap_or_default();
     let declared = named("ring_full_bytes") + named("skipped_bytes");
+    // other processes' connections are captured until it is known that they are not wanted
+    let others = named("records_filtered") > 0;
     ensure!(
-        lost == declared,
+        lost == declared || (others && lost < declared),
         "{lost} bytes are missing, the totals name {declared}"
     );
     let unended = seen.values().filter(|seen| !seen.closed).count() as u64;
