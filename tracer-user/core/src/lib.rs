@@ -13,6 +13,7 @@
 pub mod context;
 pub mod engine;
 pub mod exchange;
+mod hex;
 pub mod ids;
 pub mod lifecycle;
 pub mod model;

@@ -3,7 +3,10 @@
 use std::{fmt, str::FromStr};
 
 use super::other;
-use crate::model::{SpanContext, SpanId, TraceFlags, TraceId};
+use crate::{
+    hex,
+    model::{SpanContext, SpanId, TraceFlags, TraceId},
+};
 
 /// What one property has to say.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -135,24 +138,9 @@ fn hex_bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
     let mut wrong = 0;
     let out = pairs.map(|[high, low]| {
-        let (high, low) = (digit(high), digit(low));
+        let (high, low) = (hex::of_lower_case(high), hex::of_lower_case(low));
         wrong |= high | low;
         high << 4 | low
     });
     (wrong & 0xf0 == 0).then_some(out)
-}
-
-/// A lower-case hex digit; more than 15 where it is none.
-fn digit(c: u8) -> u8 {
-    #[expect(clippy::indexing_slicing, reason = "done by the compiler")]
-    const DIGITS: [u8; 256] = {
-        let mut digits = [0xff; 256];
-        let mut value = 0;
-        while value < 16 {
-            digits[b"0123456789abcdef"[value] as usize] = value as u8;
-            value += 1;
-        }
-        digits
-    };
-    DIGITS.get(usize::from(c)).copied().unwrap_or(0xff)
 }

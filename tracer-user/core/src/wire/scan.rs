@@ -49,23 +49,6 @@ fn in_word(word: u64, a: u8, b: u8) -> Option<usize> {
     (found != 0).then(|| found.trailing_zeros() as usize / 8)
 }
 
-/// The value of a hexadecimal digit of either case; more than 15 where it is none.
-#[inline]
-pub(super) fn hex_digit(digit: u8) -> u8 {
-    #[expect(clippy::indexing_slicing, reason = "done by the compiler")]
-    const DIGITS: [u8; 256] = {
-        let mut digits = [0xff; 256];
-        let mut value = 0;
-        while value < 16 {
-            digits[b"0123456789abcdef"[value] as usize] = value as u8;
-            digits[b"0123456789ABCDEF"[value] as usize] = value as u8;
-            value += 1;
-        }
-        digits
-    };
-    DIGITS.get(usize::from(digit)).copied().unwrap_or(0xff)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,13 +74,5 @@ mod tests {
         // neighbours of the marks, which a borrow could make look like them
         assert_eq!(find(&[3, 0, 3, 0x81, 0x82, 0, 3, 3, 2], 0, 1, 2), 8);
         assert_eq!(find(b"", 1, 1, 2), 1);
-    }
-
-    #[test]
-    fn digits() {
-        for byte in 0..=u8::MAX {
-            let value = char::from(byte).to_digit(16).map_or(0xff, |digit| digit as u8);
-            assert_eq!(hex_digit(byte), value, "{byte}");
-        }
     }
 }

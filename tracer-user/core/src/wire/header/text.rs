@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, ops::Range, sync::Arc};
 
-use crate::wire::{scan, shared::Shared};
+use crate::{
+    hex,
+    wire::{scan, shared::Shared},
+};
 
 /// Marks a range that has escapes; lengths stay below it, because a header is shorter than 2^24 bytes.
 const ESCAPED: u32 = 1 << 31;
@@ -196,7 +199,7 @@ fn unicode(rest: &[u8]) -> (char, &[u8]) {
 
 fn hex4(raw: &[u8]) -> Option<(u32, &[u8])> {
     let (digits, rest) = raw.split_first_chunk()?;
-    let [a, b, c, d] = digits.map(scan::hex_digit);
+    let [a, b, c, d] = digits.map(hex::of_either_case);
     let value = || [a, b, c, d].iter().fold(0, |n, digit| n << 4 | u32::from(*digit));
     ((a | b | c | d) < 16).then(|| (value(), rest))
 }

@@ -1,0 +1,56 @@
+//! Hexadecimal digits, by table: ids and escapes are full of them.
+
+const LOWER: &[u8; 16] = b"0123456789abcdef";
+const UPPER: &[u8; 16] = b"0123456789ABCDEF";
+/// What no digit is worth.
+const NONE: u8 = 0xff;
+
+/// The value of a digit of either case; more than 15 where it is none.
+#[inline]
+pub(crate) fn of_either_case(digit: u8) -> u8 {
+    const VALUES: [u8; 256] = values(&[LOWER, UPPER]);
+    look_up(&VALUES, digit)
+}
+
+/// The value of a lower-case digit; likewise.
+#[inline]
+pub(crate) fn of_lower_case(digit: u8) -> u8 {
+    const VALUES: [u8; 256] = values(&[LOWER]);
+    look_up(&VALUES, digit)
+}
+
+#[inline]
+fn look_up(values: &[u8; 256], digit: u8) -> u8 {
+    values.get(usize::from(digit)).copied().unwrap_or(NONE)
+}
+
+/// Values by digit, where each of these sets has the digits in the order of their values.
+#[expect(clippy::indexing_slicing, reason = "done by the compiler")]
+const fn values(sets: &[&[u8; 16]]) -> [u8; 256] {
+    let mut values = [NONE; 256];
+    let mut set = 0;
+    while set < sets.len() {
+        let mut value = 0;
+        while value < 16 {
+            values[sets[set][value] as usize] = value as u8;
+            value += 1;
+        }
+        set += 1;
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits() {
+        for byte in 0..=u8::MAX {
+            let value = char::from(byte).to_digit(16).map_or(0xff, |digit| digit as u8);
+            assert_eq!(of_either_case(byte), value, "{byte}");
+            let lower = if byte.is_ascii_uppercase() { 0xff } else { value };
+            assert_eq!(of_lower_case(byte), lower, "{byte}");
+        }
+    }
+}
