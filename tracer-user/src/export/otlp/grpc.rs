@@ -29,7 +29,6 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 pub(super) struct Grpc {
     client: Client<Channel>,
     metadata: MetadataMap,
-    timeout: Duration,
 }
 
 impl Grpc {
@@ -49,26 +48,21 @@ impl Grpc {
         Ok(Grpc {
             client,
             metadata: MetadataMap::from_headers(headers(settings)),
-            timeout: settings.timeout.0,
         })
     }
 
     pub(super) async fn send(&mut self, request: Bytes) -> Result<ExportTraceServiceResponse, Failure> {
         let mut request = Request::new(request);
         *request.metadata_mut() = self.metadata.clone();
-        let exchange = async {
-            self.client
-                .ready()
-                .await
-                .map_err(|error| Failure::new(chain(&error), true))?;
-            let path = PathAndQuery::from_static(EXPORT);
-            let answer = self.client.unary(request, path, Encoded).await;
-            answer.map_err(|status| failure(&status))
-        };
-        match tokio::time::timeout(self.timeout, exchange).await {
-            Ok(answer) => answer.map(tonic::Response::into_inner),
-            Err(_) => Err(Failure::new(format!("no answer within {:?}", self.timeout), true)),
-        }
+        self.client
+            .ready()
+            .await
+            .map_err(|error| Failure::new(chain(&error), true))?;
+        let path = PathAndQuery::from_static(EXPORT);
+        let answer = self.client.unary(request, path, Encoded).await;
+        answer
+            .map(tonic::Response::into_inner)
+            .map_err(|status| failure(&status))
     }
 }
 

@@ -29,7 +29,6 @@ pub(super) struct Http {
     client: Client<Connector, Full<Bytes>>,
     uri: Uri,
     headers: HeaderMap,
-    timeout: Duration,
     json: bool,
     gzip: bool,
 }
@@ -51,7 +50,6 @@ impl Http {
             client: Client::builder(TokioExecutor::new()).build(connector(tls, false)),
             uri: target.uri.clone(),
             headers,
-            timeout: settings.timeout.0,
             json,
             gzip,
         }
@@ -73,11 +71,9 @@ impl Http {
             let body = Limited::new(body, MOST_ANSWER).collect().await?.to_bytes();
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>((parts, body))
         };
-        let (parts, body) = match tokio::time::timeout(self.timeout, exchange).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(Failure::new(chain(&*error), true)),
-            Err(_) => return Err(Failure::new(format!("no answer within {:?}", self.timeout), true)),
-        };
+        let (parts, body) = exchange
+            .await
+            .map_err(|error| Failure::new(chain(&*error), true))?;
         if !parts.status.is_success() {
             let asked = parts
                 .headers

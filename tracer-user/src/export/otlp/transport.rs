@@ -71,12 +71,20 @@ impl Transport {
         matches!(self, Transport::Http(http) if http.is_json())
     }
 
-    /// Sends a request once.
-    pub(super) async fn send(&mut self, request: Bytes) -> Result<ExportTraceServiceResponse, Failure> {
-        match self {
-            Transport::Grpc(grpc) => grpc.send(request).await,
-            Transport::Http(http) => http.send(request).await,
-        }
+    /// Sends a request once. Without an answer within `limit` it has failed.
+    pub(super) async fn send(
+        &mut self,
+        request: Bytes,
+        limit: Duration,
+    ) -> Result<ExportTraceServiceResponse, Failure> {
+        let exchange = async {
+            match self {
+                Transport::Grpc(grpc) => grpc.send(request).await,
+                Transport::Http(http) => http.send(request).await,
+            }
+        };
+        let answer = tokio::time::timeout(limit, exchange).await;
+        answer.unwrap_or_else(|_| Err(Failure::new(format!("no answer within {limit:?}"), true)))
     }
 }
 

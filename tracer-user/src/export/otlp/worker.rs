@@ -105,7 +105,7 @@ impl Lane<'_> {
         let started = Instant::now();
         let mut wait = FIRST_WAIT;
         loop {
-            let failure = match self.transport.send(request.clone()).await {
+            let failure = match self.transport.send(request.clone(), settings.timeout.0).await {
                 Ok(answer) => return self.shared.delivered(count, answer),
                 Err(failure) => failure,
             };
