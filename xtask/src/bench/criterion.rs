@@ -1,7 +1,7 @@
 //! The benches under `tests/bench`: running them, and reading what criterion found.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use testbed::Artifacts;
 
-use crate::console;
+use crate::{build, console};
 
 /// A time that criterion measured.
 #[derive(Clone, Copy)]
@@ -23,7 +23,7 @@ pub(super) struct Time {
 
 /// cargo, on the package of the benches, which is a workspace of its own.
 pub(super) fn cargo(artifacts: &Artifacts, subcommand: &str) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = build::cargo();
     command
         .args([subcommand, "--locked", "--quiet"])
         .current_dir(artifacts.root.join("tests/bench"))
@@ -44,6 +44,20 @@ pub(super) fn hot_paths(artifacts: &Artifacts) -> Result<PathBuf> {
         "bench-hot-paths",
     )?;
     Ok(target(artifacts).join("release/hot-paths"))
+}
+
+/// The directory with the frames that are decoded, written.
+pub(super) fn frames(artifacts: &Artifacts) -> Result<PathBuf> {
+    let frames = target(artifacts).join("frames");
+    fs::create_dir_all(&frames)?;
+    let written = Command::new(hot_paths(artifacts)?)
+        .arg("frames")
+        .arg(&frames)
+        .status()?;
+    if !written.success() {
+        bail!("the frames cannot be written");
+    }
+    Ok(frames)
 }
 
 /// Runs a bench program to its end.

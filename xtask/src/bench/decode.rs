@@ -1,6 +1,6 @@
 //! Decoders: ours, the crate `rocketmq-protocol` of rocketmq-rust, and Java's own.
 
-use std::{collections::HashMap, fs, process::Command};
+use std::{collections::HashMap, process::Command};
 
 use anyhow::{Context, Result, bail};
 use testbed::{Artifacts, artifacts::CLIENT_VERSIONS};
@@ -96,15 +96,7 @@ fn allocations(artifacts: &Artifacts) -> Result<HashMap<String, u64>> {
 
 /// Nanoseconds of Java's decoder, by frame.
 fn java(artifacts: &Artifacts) -> Result<HashMap<String, f64>> {
-    let frames = criterion::target(artifacts).join("frames");
-    fs::create_dir_all(&frames)?;
-    let written = Command::new(criterion::hot_paths(artifacts)?)
-        .arg("frames")
-        .arg(&frames)
-        .status()?;
-    if !written.success() {
-        bail!("the frames cannot be written");
-    }
+    let frames = criterion::frames(artifacts)?;
     let version = CLIENT_VERSIONS[0];
     let output = Command::new("java")
         .arg("-cp")

@@ -29,13 +29,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
     let binary = build::build()?;
     let size = fs::metadata(&binary)?.len() as f64 / (1024.0 * 1024.0);
-    let frames = criterion::target(artifacts).join("frames");
-    fs::create_dir_all(&frames)?;
-    Command::new(criterion::hot_paths(artifacts)?)
-        .arg("frames")
-        .arg(&frames)
-        .status()?;
-    let send = fs::read(frames.join("send-json"))?;
+    let send = fs::read(criterion::frames(artifacts)?.join("send-json"))?;
     let starts = with_traffic(&send, || {
         (0..STARTS).map(|_| start(&binary)).collect::<Result<Vec<_>>>()
     })?;

@@ -1,12 +1,12 @@
 //! The test client in Rust. Its libraries are many, so it is built once and kept.
 
-use std::{env, fs, process::Command};
+use std::fs;
 
 use anyhow::Result;
 use testbed::Artifacts;
 
 use super::{Say, into_place, part};
-use crate::console;
+use crate::{build, console};
 
 /// Builds it; without optimisation, which halves the time.
 pub(crate) fn client(artifacts: &Artifacts, say: Say) -> Result<()> {
@@ -15,7 +15,7 @@ pub(crate) fn client(artifacts: &Artifacts, say: Say) -> Result<()> {
     part(say, what, to.exists(), || {
         let target = artifacts.target.join("testbed/rust-client");
         console::run_quietly(
-            Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+            build::cargo()
                 .args(["build", "--locked"])
                 // Its settings, not those of this repository.
                 .current_dir(artifacts.rust_source())
