@@ -15,14 +15,13 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde::Deserialize;
 use testbed::{
-    Span, Tracer,
-    artifacts::require,
+    Span,
     process::Child,
     spans::SpanFile,
     totals::{no_loss_except, total},
 };
 
-use crate::{trial, world::World};
+use crate::{scene::Filed, trial, world::World};
 
 /// How long the traffic, and the tracer behind it, may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -243,14 +242,10 @@ impl Seen {
 fn run(world: &World, case: &Case) -> Result<()> {
     let dir = world.dir()?;
     let name = world.fresh("accounting");
-    let spans = dir.join(format!("{name}.jsonl"));
-    let mut command = Command::new(require(world.artifacts.rmqtrace(), "the rmqtrace binary")?);
-    command
-        .args(["run", "--print", "none", "--log-level", "debug"])
-        .args(["--exe", env!("CARGO_BIN_EXE_load"), "--otlp-file"])
-        .arg(&spans)
-        .args(case.tracer);
-    let mut tracer = Tracer::launch(command, &dir.join(format!("{name}.log")))?;
+    let args = [&["--exe", env!("CARGO_BIN_EXE_load")], case.tracer].concat();
+    let Filed {
+        mut tracer, spans, ..
+    } = Filed::start(world, &name, &args)?;
     let mut load = Load::start(dir, &name, case.load)?;
     load.go()?;
     if let Fault::Stopped(time) = case.fault {

@@ -6,7 +6,6 @@ use std::{
     io::Read,
     os::unix::fs::FileExt,
     path::Path,
-    process::Command,
     sync::Arc,
     time::Duration,
 };
@@ -14,13 +13,14 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use testbed::{
-    Consume, Mode, Send, Tracer,
-    artifacts::{CLIENT_VERSIONS, require},
+    Consume, Mode, Send,
+    artifacts::CLIENT_VERSIONS,
     client::Library,
     totals::{no_loss, total},
 };
 
 use crate::{
+    scene::Filed,
     trial,
     world::{NEWEST, World},
 };
@@ -52,23 +52,14 @@ fn run(world: &World, bodies: &str, messages: usize) -> Result<()> {
     let server = world.server(NEWEST)?;
     let topic = world.topic(server, "canary")?;
     let group = world.fresh("canary-group");
-    let dir = world.dir()?;
     let name = world.fresh("canary");
-    let (spans, log_file) = (dir.join(format!("{name}.jsonl")), dir.join(format!("{name}.log")));
-    let mut command = Command::new(require(world.artifacts.rmqtrace(), "the rmqtrace binary")?);
-    command
-        .args([
-            "run",
-            "--print",
-            "none",
-            "--log-level",
-            "debug",
-            "--topic",
-            &topic,
-        ])
-        .args(["--set", &format!("capture.bodies={bodies}"), "--otlp-file"])
-        .arg(&spans);
-    let tracer = Tracer::launch(command, &log_file)?;
+    let bodies_are = format!("capture.bodies={bodies}");
+    let filed = Filed::start(world, &name, &["--topic", &topic, "--set", &bodies_are])?;
+    let Filed {
+        tracer,
+        spans,
+        log: log_file,
+    } = filed;
     let library = Library::Java(CLIENT_VERSIONS[0]);
     let consumer = world.client(library, server, "consumer")?;
     let producer = world.client(library, server, "producer")?;

@@ -1,9 +1,9 @@
 //! A tracer and the collector that it exports to.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
-use testbed::{Collector, Span, Tracer, tracer::Options};
+use testbed::{Collector, Span, Tracer, artifacts::require, tracer::Options};
 
 use crate::world::World;
 
@@ -58,6 +58,29 @@ impl Scene {
         // An old name of the topic's attribute is in no accessor, but every span's name has the topic.
         let ours = collector.spans()?.iter().filter(|span| world.owns(&span.name));
         Ok((ours.cloned().collect(), log))
+    }
+}
+
+/// A tracer without a collector: spans go to a file, its log, with everything for people to debug, to another.
+pub(crate) struct Filed {
+    pub(crate) tracer: Tracer,
+    /// Spans, as OTLP in lines of JSON.
+    pub(crate) spans: PathBuf,
+    pub(crate) log: PathBuf,
+}
+
+impl Filed {
+    /// Starts it; `args` go to `rmqtrace run`. `name` is that of its files.
+    pub(crate) fn start(world: &World, name: &str, args: &[&str]) -> Result<Filed> {
+        let dir = world.dir()?;
+        let (spans, log) = (dir.join(format!("{name}.jsonl")), dir.join(format!("{name}.log")));
+        let mut command = Command::new(require(world.artifacts.rmqtrace(), "the rmqtrace binary")?);
+        command
+            .args(["run", "--print", "none", "--log-level", "debug", "--otlp-file"])
+            .arg(&spans)
+            .args(args);
+        let tracer = Tracer::launch(command, &log)?;
+        Ok(Filed { tracer, spans, log })
     }
 }
 
