@@ -28,6 +28,7 @@ pub mod process;
 pub mod proxy;
 pub mod server;
 pub mod spans;
+mod store;
 pub mod totals;
 pub mod tracer;
 pub mod wait;

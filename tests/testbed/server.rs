@@ -18,7 +18,7 @@ use crate::{
     client::Library,
     ports,
     process::Child,
-    wait,
+    store, wait,
 };
 
 /// Start-up takes 6 s, and more than a minute on a machine with much else to do.
@@ -27,6 +27,9 @@ const READY: Duration = Duration::from_secs(180);
 const GRACE: Duration = Duration::from_secs(1);
 /// Bodies over this are refused by the broker with MESSAGE_ILLEGAL, while the clients' own limit is 4 MiB.
 pub const MAX_BODY: usize = 384 << 10;
+
+/// Where a broker keeps its messages, in its directory.
+const STORE: &str = "store";
 
 /// Name of every broker's cluster.
 pub(crate) const CLUSTER: &str = "TestCluster";
@@ -85,13 +88,7 @@ impl Server {
             "org.apache.rocketmq.namesrv.NamesrvStartup",
             &["-c".as_ref(), name_server_config.as_ref()],
         )?;
-        let mut broker_process = java.start(
-            "broker",
-            "256m",
-            "768m",
-            "org.apache.rocketmq.broker.BrokerStartup",
-            &["-c".as_ref(), broker_config.as_ref()],
-        )?;
+        let mut broker_process = java.start_broker(&broker_config)?;
         name_server_process.wait_for_log("boot success", READY)?;
         broker_process.wait_for_log("boot success", READY)?;
         Ok(Server {
@@ -245,6 +242,25 @@ impl Java {
         main: &str,
         arguments: &[&OsStr],
     ) -> Result<Child> {
+        self.launch(name, self.command(initial, max, main, arguments))
+    }
+
+    /// Starts a broker and checks that it has room for messages.
+    fn start_broker(&self, config: &Path) -> Result<Child> {
+        let main = "org.apache.rocketmq.broker.BrokerStartup";
+        let mut command = self.command("256m", "768m", main, &["-c".as_ref(), config.as_ref()]);
+        let store = self.dir.join(STORE);
+        store::in_memory(&mut command, &store)?;
+        let broker = self.launch("broker", command)?;
+        store::check_room(broker.pid(), &store)?;
+        Ok(broker)
+    }
+
+    fn launch(&self, name: &str, command: Command) -> Result<Child> {
+        Ok(Child::start(name, command, &self.dir.join(format!("{name}.out")))?.with_grace(GRACE))
+    }
+
+    fn command(&self, initial: &str, max: &str, main: &str, arguments: &[&OsStr]) -> Command {
         let mut command = Command::new("java");
         command
             .args([
@@ -271,14 +287,14 @@ impl Java {
             // The proxy asks for it; a file that is not there is none.
             .env("RMQ_PROXY_HOME", &self.dir)
             .current_dir(&self.dir);
-        Ok(Child::start(name, command, &self.dir.join(format!("{name}.out")))?.with_grace(GRACE))
+        command
     }
 }
 
 /// `brokerIP1` is what clients dial; without it the broker advertises an outside address. The delay levels make the first
 /// retries (levels 3, 4, …) come after one second instead of ten.
 fn broker_properties(dir: &Path, name_server: SocketAddr, broker: SocketAddr) -> String {
-    let (ip, port, store) = (broker.ip(), broker.port(), dir.join("store"));
+    let (ip, port, store) = (broker.ip(), broker.port(), dir.join(STORE));
     let store = store.display();
     format!(
         "brokerClusterName={CLUSTER}
