@@ -270,6 +270,7 @@ impl Connection {
         let waiting = Waiting {
             sent: frame.start,
             deadline: frame.start.plus(lifecycle.sink.config.correlate_timeout),
+            contradicted: false,
             request: pending,
         };
         let asked = self.half(direction).pairs.ask(frame.header.opaque, waiting);
@@ -338,10 +339,11 @@ impl Connection {
         }
     }
 
-    /// Why a request of this direction has no answer, if it is not that the answer was lost.
+    /// Why a request of this direction has no answer, if it is not that the answer was lost, or came before the request by
+    /// a clock that cannot be right.
     fn why(&mut self, direction: Direction, waiting: &Waiting<Pending>, otherwise: Unanswered) -> Unanswered {
         let lost = self.half(opposite(direction)).lost;
-        if lost.is_some_and(|lost| lost >= waiting.sent) {
+        if waiting.contradicted || lost.is_some_and(|lost| lost >= waiting.sent) {
             Unanswered::Unknown
         } else {
             otherwise

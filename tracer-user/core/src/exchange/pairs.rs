@@ -21,6 +21,9 @@ pub(crate) struct Waiting<R> {
     pub(crate) sent: Timestamp,
     /// How long it waits.
     pub(crate) deadline: Timestamp,
+    /// A response with its number bears an earlier time. It may well be the answer, by a clock that was set back or is
+    /// another machine's.
+    pub(crate) contradicted: bool,
     /// What is kept of it.
     pub(crate) request: R,
 }
@@ -61,15 +64,16 @@ impl<R> Pairs<R> {
     }
 
     /// Takes in a request that wants an answer.
-    pub(crate) fn ask(&mut self, opaque: i32, waiting: Waiting<R>) -> Asked<R> {
-        if let Some(held) = self.held.get(&opaque)
-            && held.frame.end >= waiting.sent
-            && let Some(held) = self.held.remove(&opaque)
-        {
-            return Asked {
-                answer: Some((waiting.request, held.frame)),
-                displaced: None,
-            };
+    pub(crate) fn ask(&mut self, opaque: i32, mut waiting: Waiting<R>) -> Asked<R> {
+        if let Some(held) = self.held.get(&opaque) {
+            if held.frame.end < waiting.sent {
+                waiting.contradicted = true;
+            } else if let Some(held) = self.held.remove(&opaque) {
+                return Asked {
+                    answer: Some((waiting.request, held.frame)),
+                    displaced: None,
+                };
+            }
         }
         let mut displaced = self.waiting.insert(opaque, waiting);
         if self.waiting.len() > limits::WAITING {
@@ -84,11 +88,12 @@ impl<R> Pairs<R> {
     /// Takes in a response.
     pub(crate) fn answer(&mut self, frame: Frame) -> Answered<R> {
         let opaque = frame.header.opaque;
-        if let Some(waiting) = self.waiting.get(&opaque)
-            && frame.end >= waiting.sent
-            && let Some(waiting) = self.waiting.remove(&opaque)
-        {
-            return Answered::Paired(waiting.request, frame);
+        if let Some(waiting) = self.waiting.get_mut(&opaque) {
+            if frame.end < waiting.sent {
+                waiting.contradicted = true;
+            } else if let Some(waiting) = self.waiting.remove(&opaque) {
+                return Answered::Paired(waiting.request, frame);
+            }
         }
         let held = Held {
             deadline: frame.end.plus(limits::HOLD),
@@ -151,6 +156,7 @@ mod tests {
         Waiting {
             sent,
             deadline: sent.plus(limits::HOLD),
+            contradicted: false,
             request,
         }
     }

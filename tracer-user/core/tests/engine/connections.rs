@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 use tracer_abi::{Direction, Role};
-use tracer_core::model::attribute::*;
+use tracer_core::model::{Status, attribute::*};
 
 use super::support::*;
 
@@ -104,6 +104,28 @@ fn both_ends_number_their_requests() {
     s.at(20).read(c, sent(5, 0));
     assert_snapshot!(brief(&s.spans()));
     assert_eq!(s.totals().unpaired_answers, 0);
+}
+
+/// A clock that was set back, or those of two machines: what came of the send is not known, so nothing is said about it.
+#[test]
+fn an_answer_that_comes_before_its_request_is_no_failure() {
+    for answer_first in [false, true] {
+        let mut s = Script::new();
+        let c = s.connect();
+        s.at(100).write(c, send(5, "orders", &format!("UNIQ_KEY={K1}")));
+        s.at(150).read(c, sent(5, 0));
+        if let Some(Event::Data { time, .. }) = s.events.last_mut() {
+            *time = 50_000_000..51_000_000;
+        }
+        if answer_first {
+            s.events.swap(1, 2);
+        }
+        s.at(200).close(c);
+        let spans = s.spans();
+        let [span] = &spans[..] else { panic!("{spans:?}") };
+        assert_eq!(span.status, Status::Unset);
+        assert_eq!(span.attribute(RMQTRACE_INCOMPLETE), Some(&true.into()));
+    }
 }
 
 #[test]
