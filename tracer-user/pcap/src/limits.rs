@@ -22,6 +22,14 @@ pub const REORDERING: Duration = Duration::from_millis(50);
 /// How long bytes wait for earlier ones where no acknowledgement tells that those went past unseen. A lost packet
 /// is sent again within a second, a second time within three.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How far before the packet before a packet's time may be without its clock having been set: packets that several
+/// processors took down stand in a file by less than that out of order.
+pub const CLOCK_STEP: Duration = Duration::from_millis(100);
+/// How far from what is known of a stream a packet of it may be: more than any receiver's window.
+pub const WINDOW: u32 = 128 << 20;
+/// Packets in a row, far from what is known and close to one another, which show that the stream is there now: the capture
+/// has a hole larger than [`WINDOW`]. Those that a connection before left over are fewer, also on several devices.
+pub const STRAYS: u32 = 8;
 /// Captured bytes of one direction after which a connection without a frame is foreign.
 pub const PROBE_BYTES: usize = 256 * 1024;
 /// Datagrams that wait for their fragments.

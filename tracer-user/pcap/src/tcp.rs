@@ -65,6 +65,8 @@ struct Connection {
     ways: [Way; 2],
     /// The end that opened it, where the handshake was seen.
     opener: Option<End>,
+    /// This end wants to open another one between the same addresses, whose first byte has this number.
+    reopening: Option<(End, u32)>,
     state: State,
 }
 
@@ -96,12 +98,21 @@ impl Tcp {
             (Pair(segment.destination, segment.source), End::Second)
         };
         let mut connection = match self.connections.remove(&pair) {
-            Some(mut known) if known.is_replaced_by(from, segment) => {
-                self.held -= known.held();
-                known.end(time, &mut Out { totals, out });
-                self.connection(pair, totals)
+            Some(mut known) => {
+                if known.is_replaced_by(from, segment) {
+                    self.held -= known.held();
+                    known.end(time, &mut Out { totals, out });
+                    let mut new = self.connection(pair, totals);
+                    // its SYN came before
+                    if let Some((opener, sequence)) = known.reopening.filter(|_| !segment.syn) {
+                        new.opener = Some(opener);
+                        new.way(opener).start(sequence);
+                    }
+                    new
+                } else {
+                    known
+                }
             }
-            Some(known) => known,
             None => self.connection(pair, totals),
         };
         self.held -= connection.held();
@@ -147,6 +158,7 @@ impl Tcp {
             pair,
             ways: [Way::default(), Way::default()],
             opener: None,
+            reopening: None,
             state: State::New(Box::default()),
         }
     }
@@ -181,17 +193,32 @@ impl End {
 }
 
 impl Connection {
-    /// A new connection between the same addresses begins.
-    fn is_replaced_by(&self, from: End, segment: &Segment<'_>) -> bool {
-        let known = match from {
-            End::First => &self.ways[0],
-            End::Second => &self.ways[1],
-        };
-        segment.syn
-            && segment.acknowledged.is_none()
-            && !segment.rst
-            && known.is_placed()
-            && !known.starts_at(segment.sequence.wrapping_add(1))
+    /// A new connection between the same addresses begins. A SYN alone says so only where there is none: who has one answers
+    /// with what it has, and the other end resets it or lets it be. So the answer to the SYN is waited for, or what the
+    /// opener sends next. Of a connection that ended, data far from its own are another's, whose handshake is missing.
+    fn is_replaced_by(&mut self, from: End, segment: &Segment<'_>) -> bool {
+        let over = matches!(self.state, State::Ended | State::Foreign);
+        let first = segment.sequence.wrapping_add(1);
+        let reopening = self.reopening;
+        let known = self.way(from);
+        let differs = known.is_placed() && !known.starts_at(first);
+        match (segment.syn, segment.acknowledged) {
+            _ if segment.rst => false,
+            (true, None) if differs && !over => {
+                self.reopening = Some((from, first));
+                false
+            }
+            (true, None) => differs,
+            (true, Some(acknowledged)) => {
+                differs && (over || reopening == Some((from.other(), acknowledged)))
+            }
+            (false, _) => {
+                reopening == Some((from, segment.sequence))
+                    || matches!(self.state, State::Ended)
+                        && segment.length > 0
+                        && self.way(from).is_far(segment.sequence)
+            }
+        }
     }
 
     /// Captured bytes that wait.
@@ -232,6 +259,11 @@ impl Connection {
             }
             _ => {}
         }
+        let asked = segment.syn && self.reopening == Some((from, segment.sequence.wrapping_add(1)));
+        if asked || !segment.syn && self.way(from).is_stray(segment.sequence) {
+            to.totals.stray_packets += u64::from(!asked);
+            return;
+        }
         if segment.rst {
             return self.end(time, to);
         }
@@ -262,7 +294,7 @@ impl Connection {
         let patience = u64::try_from(limits::PATIENCE.as_nanos()).unwrap_or(u64::MAX);
         for end in [End::First, End::Second] {
             if let Some(since) = self.way(end).waits_since() {
-                self.drain(time, end, since.saturating_add(patience) <= time, to);
+                self.drain(time, end, time.abs_diff(since) >= patience, to);
             }
         }
         self.end_if_finished(time, to);
@@ -342,16 +374,24 @@ impl Connection {
             return;
         };
         to.totals.recognised += 1;
+        let since = probe.since().unwrap_or(time);
         (to.out)(Record::Open(Open {
             connection: self.id,
             process,
-            time: Timestamp(probe.since().unwrap_or(time)),
+            time: Timestamp(since),
             local,
             remote,
             netns: 0,
             role: Role::CLIENT,
             from_start: self.ways.iter().all(Way::is_from_start),
         }));
+        // of a stream that was not seen from its start: what the other end acknowledges tells where the capture begins
+        for end in [End::First, End::Second] {
+            let way = self.way(end);
+            if way.is_placed() && !way.is_from_start() {
+                emit(self.id, process, client, end, &Piece::nothing(since), to);
+            }
+        }
         probe.replay(|end, piece| emit(self.id, process, client, end, piece, to));
     }
 

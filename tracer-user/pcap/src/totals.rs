@@ -31,6 +31,8 @@ pub struct Totals {
     pub evicted_connections: u64,
     /// Packets of connections that had ended.
     pub late_packets: u64,
+    /// Packets whose number is far from everything that their connection sends.
+    pub stray_packets: u64,
     /// Bytes of recognised connections that the capture cut off (snap length).
     pub cut_bytes: u64,
     /// Bytes of recognised connections that came again.

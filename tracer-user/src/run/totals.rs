@@ -63,6 +63,7 @@ impl Source {
                 ("files_damaged", files.damaged_files),
                 ("packets_recorded", files.recorded_packets),
                 ("packets_late", files.late_packets),
+                ("packets_stray", files.stray_packets),
                 ("skipped_link_type", files.skipped_link),
                 ("skipped_not_ip", files.skipped_not_ip),
                 ("skipped_not_tcp", files.skipped_not_tcp),

@@ -21,6 +21,19 @@ pub(super) struct Piece<'a> {
     pub(super) lost: u64,
 }
 
+impl Piece<'_> {
+    /// No bytes: it says where the stream begins.
+    pub(super) fn nothing(time: u64) -> Piece<'static> {
+        Piece {
+            time,
+            offset: 0,
+            length: 0,
+            bytes: &[],
+            lost: 0,
+        }
+    }
+}
+
 /// What became of a segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Pushed {
@@ -49,6 +62,8 @@ pub(super) struct Way {
     finished: Option<(u64, u64)>,
     /// Time of what was passed on last.
     last: u64,
+    /// Packets in a row that were far from everything: number of the last one, and how many.
+    strays: Option<(u32, u32)>,
 }
 
 #[derive(Debug)]
@@ -61,11 +76,25 @@ struct Held {
 impl Way {
     /// It is known where the stream starts: its first byte has this number.
     pub(super) fn start(&mut self, sequence: u32) {
+        if self.is_only_acknowledged() {
+            self.origin = None;
+        }
+        self.place(sequence);
+        self.from_start |= self.origin == Some(sequence);
+    }
+
+    /// Where it is, is known from an acknowledgement at most. Anything else tells better: an acknowledgement may have been
+    /// captured before the bytes that it is about.
+    fn is_only_acknowledged(&self) -> bool {
+        self.is_placed() && self.next == 0 && self.held.is_empty() && !self.from_start
+    }
+
+    /// What comes first, as far as is known now, has this number.
+    fn place(&mut self, sequence: u32) {
         if self.origin.is_none() {
             self.origin = Some(sequence);
             self.next_sequence = sequence;
         }
-        self.from_start |= self.origin == Some(sequence);
     }
 
     /// Some number is known.
@@ -83,12 +112,44 @@ impl Way {
         self.from_start
     }
 
+    /// Whether this number is far from where the stream is.
+    pub(super) fn is_far(&self, sequence: u32) -> bool {
+        self.origin.is_some() && distance(sequence, self.next_sequence) > limits::WINDOW
+    }
+
+    /// Whether a packet with this number is none of this stream's: it is left over from a connection that had the same
+    /// addresses before, or made up. No end would take it, since it is beyond any window. Several in a row that are close to one
+    /// another are the stream itself, of which a large part was not captured.
+    pub(super) fn is_stray(&mut self, sequence: u32) -> bool {
+        // the number wraps with its width
+        let ahead = self.acknowledged.saturating_sub(self.next) as u32;
+        let acknowledged = self.next_sequence.wrapping_add(ahead);
+        if !self.is_far(sequence) || distance(sequence, acknowledged) <= limits::WINDOW {
+            self.strays = None;
+            return false;
+        }
+        let count = match self.strays {
+            Some((last, count)) if distance(sequence, last) <= limits::WINDOW => count + 1,
+            _ => 1,
+        };
+        self.strays = Some((sequence, count)).filter(|_| count <= limits::STRAYS);
+        count <= limits::STRAYS
+    }
+
     /// Takes in a segment's bytes.
     pub(super) fn push(&mut self, time: u64, sequence: u32, length: u32, bytes: &[u8]) -> Pushed {
-        if self.origin.is_none() {
-            self.origin = Some(sequence);
-            self.next_sequence = sequence;
+        // a single byte may be that of a keep-alive probe, which repeats what the capture does not have
+        if self.origin.is_none() && length == 1 {
+            return Pushed::default();
         }
+        if let Ok(before) = u64::try_from(-self.offset(sequence))
+            && length > 1
+            && self.is_only_acknowledged()
+        {
+            self.origin = None;
+            self.acknowledged += before;
+        }
+        self.place(sequence);
         let mut pushed = Pushed::default();
         let start = self.offset(sequence);
         let end = start + i64::from(length);
@@ -121,21 +182,18 @@ impl Way {
         pushed
     }
 
-    /// The other end has everything before this number.
+    /// The other end has everything before this number. Of a stream of which nothing was seen, that is where the capture
+    /// begins.
     pub(super) fn acknowledge(&mut self, sequence: u32) {
-        if self.is_placed()
-            && let Ok(offset) = u64::try_from(self.offset(sequence))
-        {
+        self.place(sequence);
+        if let Ok(offset) = u64::try_from(self.offset(sequence)) {
             self.acknowledged = self.acknowledged.max(offset);
         }
     }
 
     /// The byte with this number does not come any more: the stream ends before it.
     pub(super) fn finish(&mut self, time: u64, sequence: u32) {
-        if self.origin.is_none() {
-            self.origin = Some(sequence);
-            self.next_sequence = sequence;
-        }
+        self.place(sequence);
         if let Ok(end) = u64::try_from(self.offset(sequence)) {
             self.finished.get_or_insert((end, time));
         }
@@ -192,7 +250,10 @@ impl Way {
             };
             self.held_bytes -= held.bytes.len();
             // what waited for bytes that came is there now; what waited in vain was there all the time
-            self.last = self.last.max(if after_loss { held.since } else { now });
+            let time = if after_loss { held.since } else { now };
+            let step = u128::from(self.last.saturating_sub(time)) > limits::CLOCK_STEP.as_nanos();
+            // a clock that was set back goes on from there
+            self.last = if step { time } else { self.last.max(time) };
             each(&Piece {
                 time: self.last,
                 offset,
@@ -229,7 +290,7 @@ impl Way {
     /// while.
     fn is_given_up(&self, offset: u64, since: u64, now: u64) -> bool {
         let grace = u64::try_from(limits::REORDERING.as_nanos()).unwrap_or(u64::MAX);
-        self.acknowledged >= offset && since.saturating_add(grace) <= now
+        self.acknowledged >= offset && now.abs_diff(since) >= grace
     }
 
     /// When the end of the stream was told.
@@ -310,4 +371,9 @@ impl Way {
             }
         }
     }
+}
+
+/// How far two sequence numbers are from one another.
+fn distance(a: u32, b: u32) -> u32 {
+    a.wrapping_sub(b).cast_signed().unsigned_abs()
 }

@@ -239,6 +239,7 @@ fn a_capture_may_begin_at_any_packet() {
     // at the second send: it and what follows is whole
     let result = replay_packets(&ethernet(&segments[operation(&segments, 3)..]));
     assert_eq!(result.spans.len(), 3, "{:?}", result.spans);
+    assert_eq!(result.totals.lost_bytes, 0, "nothing was under way");
     assert_eq!(
         result
             .spans
@@ -304,6 +305,141 @@ fn a_new_connection_between_the_same_addresses() {
             "{ended}"
         );
         assert_eq!(result.engine.gaps, 0, "{ended}");
+    }
+}
+
+/// The packet that stands in the middle of the capture, from one end, made something that is none of the connection's.
+fn with_stray(from_client: bool, flags: &'static str, away: u32, payload: &[u8]) -> Vec<Segment> {
+    let mut segments = capture();
+    let at = operation(&segments, 4);
+    let mut stray = segments[..at]
+        .iter()
+        .rfind(|s| s.from_client == from_client)
+        .unwrap()
+        .clone();
+    stray.sequence = stray.sequence.wrapping_add(away);
+    stray.acknowledged = stray.acknowledged.wrapping_add(away);
+    (stray.flags, stray.payload) = (flags, payload.to_vec());
+    segments.insert(at, stray);
+    segments
+}
+
+/// What a connection before left over, or somebody made up, and no end would take: name, flags, payload.
+#[test]
+fn packets_beyond_any_window_do_nothing() {
+    let expected = what(&direct(&script().events));
+    for (name, flags, payload) in [
+        ("reset", "R", &b""[..]),
+        ("data", "A", b"old"),
+        ("acknowledgement", "A", b""),
+        ("end", "FA", b""),
+        ("SYN that is not answered", "S", b""),
+    ] {
+        for (from_client, away) in [(true, 1 << 30), (false, 1 << 30), (true, 0x9000_0000)] {
+            let segments = with_stray(from_client, flags, away, payload);
+            let result = replay_packets(&ethernet(&segments));
+            assert_eq!(what(&result.spans), expected, "{name} {from_client} {away:#x}");
+            assert_eq!((result.totals.lost_bytes, result.engine.gaps), (0, 0), "{name}");
+            assert_eq!(result.totals.stray_packets, u64::from(flags != "S"), "{name}");
+        }
+    }
+}
+
+/// The capture has nothing of a connection for longer than a window, and then goes on: that is found out.
+#[test]
+fn a_hole_beyond_any_window_is_a_hole() {
+    let mut segments = capture();
+    let at = operation(&segments, 3);
+    for segment in &mut segments[at..] {
+        let (own, other) = if segment.from_client {
+            (1 << 30, 0)
+        } else {
+            (0, 1 << 30)
+        };
+        segment.sequence = segment.sequence.wrapping_add(own);
+        segment.acknowledged = segment.acknowledged.wrapping_add(other);
+    }
+    let result = replay_packets(&ethernet(&segments));
+    assert!(result.totals.lost_bytes >= 1 << 30, "{:?}", result.totals);
+    assert!(result.totals.stray_packets > 0, "{:?}", result.totals);
+    assert!(ids(&result.spans).is_subset(&ids(&direct(&script().events))));
+}
+
+/// The port is used again, and of the new handshake something is missing, or nothing is there.
+#[test]
+fn a_new_connection_whose_handshake_is_missing() {
+    for (name, kept) in [
+        ("no SYN", &["SA", "A"][..]),
+        ("no answer to the SYN", &["S", "A"]),
+        ("none", &["A"]),
+    ] {
+        let mut second = capture();
+        for segment in &mut second {
+            segment.time += 1_000_000_000;
+            segment.sequence = segment.sequence.wrapping_add(1 << 31);
+            segment.acknowledged = segment.acknowledged.wrapping_add(1 << 31);
+        }
+        second.retain(|s| kept.contains(&s.flags) || s.flags == "FA");
+        let result = replay_packets(&ethernet(&[capture(), second].concat()));
+        assert_eq!(result.engine.connections, 2, "{name}");
+        assert_eq!(result.spans.len(), 8, "{name}");
+    }
+}
+
+/// From the first packet of one end on it is known where the other one is: what was not captured of it is lost.
+#[test]
+fn a_loss_before_the_first_bytes_of_a_direction() {
+    let segments = capture();
+    let (from, answer) = (operation(&segments, 1), operation(&segments, 2));
+    let mut rest = segments[from..].to_vec();
+    let gone = rest.remove(answer - from).payload.len() as u64;
+    let result = replay_packets(&ethernet(&rest));
+    assert!(result.totals.lost_bytes >= gone, "{:?}", result.totals);
+    let first = result.spans.iter().find(|span| format!("{span:?}").contains(K1));
+    let first = format!("{:?}", first.expect("its request is there").attributes);
+    assert!(first.contains("rmqtrace.incomplete"), "{first}");
+    assert!(!first.contains("connection_closed"), "{first}");
+}
+
+/// A keep-alive probe with a byte that was sent before the capture began.
+#[test]
+fn a_capture_may_begin_with_a_probe() {
+    let segments = capture();
+    let at = operation(&segments, 3);
+    let mut probe = segments[at].clone();
+    probe.sequence = probe.sequence.wrapping_sub(1);
+    (probe.time, probe.payload) = (probe.time - 5_000_000, vec![0]);
+    let mut probed = segments[at..].to_vec();
+    probed.insert(0, probe);
+    assert_eq!(
+        replay_packets(&ethernet(&probed)).spans,
+        replay_packets(&ethernet(&segments[at..])).spans
+    );
+}
+
+/// A clock that is set back: what follows has the new time, and nothing is said to have failed.
+#[test]
+fn a_clock_may_be_set_back() {
+    const BACK: u64 = 3_600_000_000_000;
+    let segments = capture();
+    for at in 4..segments.len() {
+        let mut set: Vec<_> = segments.clone();
+        for (index, segment) in set.iter_mut().enumerate() {
+            segment.time += if index < at { 2 * BACK } else { BACK };
+        }
+        let result = replay_packets(&ethernet(&set));
+        for span in &result.spans {
+            let text = format!("{:?}", span.attributes);
+            assert!(!text.contains("error.type"), "{at}: {text}");
+        }
+        if at == operation(&segments, 3) {
+            let second = result.spans.iter().find(|span| format!("{span:?}").contains(K2));
+            let second = second.expect("both of its packets have the new time");
+            assert_eq!(
+                (second.start.0, second.end.0),
+                (BACK + 31_000_000, BACK + 41_000_000)
+            );
+        }
     }
 }
 
