@@ -34,8 +34,10 @@ pub const STRAYS: u32 = 8;
 pub const PROBE_BYTES: usize = 256 * 1024;
 /// Datagrams that wait for their fragments.
 pub const DATAGRAMS: usize = 1024;
-/// Most fragments of one datagram.
-pub const FRAGMENTS: usize = 64;
+/// Most fragments of one datagram: 64 KiB in those of the least transmission unit, captured on four devices.
+pub const FRAGMENTS: usize = 512;
+/// How long a datagram waits for its fragments, as it does at its destination. Its identification is used again.
+pub const REASSEMBLY: Duration = Duration::from_secs(30);
 /// Holes of one direction, declared lost, that bytes may still fill.
 pub const LATE_HOLES: usize = 16;
 /// Addresses of clients that are told apart.

@@ -131,7 +131,7 @@ impl State {
             }
             Ok(Packet::Fragment(fragment)) => {
                 self.totals.fragments += 1;
-                let (datagram, lost) = self.fragments.add(&fragment);
+                let (datagram, lost) = self.fragments.add(item.time, &fragment);
                 self.totals.fragments_lost += lost;
                 datagram.map_or(Ok(()), |payload| {
                     let segment = packet::of_datagram(&fragment.key, &payload)?;

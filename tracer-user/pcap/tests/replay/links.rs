@@ -191,6 +191,66 @@ fn fragments() {
     }
 }
 
+/// IPv4 packets of `segment` in pieces of at most `most` bytes, under an identification.
+fn pieces(segment: &Segment, identification: u16, most: usize) -> Vec<Vec<u8>> {
+    let packet = segment.ip();
+    let (mut header, payload) = Ipv4Header::from_slice(&packet).unwrap();
+    (header.identification, header.dont_fragment) = (identification, false);
+    let count = payload.len().div_ceil(most);
+    let piece = |(index, chunk): (usize, &[u8])| {
+        header.fragment_offset = IpFragOffset::try_new((index * most / 8) as u16).unwrap();
+        header.more_fragments = index + 1 < count;
+        header.set_payload_len(chunk.len()).unwrap();
+        header.header_checksum = header.calc_header_checksum();
+        [&header.to_bytes()[..], chunk].concat()
+    };
+    payload.chunks(most).enumerate().map(piece).collect()
+}
+
+/// Each fragment on four devices, in small pieces: nothing is lost, and nothing is said to be.
+#[test]
+fn fragments_captured_several_times() {
+    let mut packets = Vec::new();
+    for (segment, identification) in talk().iter().zip(0..) {
+        for piece in pieces(segment, identification, 8) {
+            packets.extend((0..4).map(|_| Packet::new(segment.time, piece.clone())));
+        }
+    }
+    let totals = check("four times", 101, &packets);
+    assert!(totals.fragments > 4 * 64, "{totals:?}");
+    assert_eq!(totals.fragments_lost, 0, "{totals:?}");
+}
+
+/// What a lost fragment leaves behind must not become part of a datagram with the same identification, later.
+#[test]
+fn fragments_of_another_datagram() {
+    const LATER: u64 = 60_000_000_000;
+    let talk = talk();
+    let (first, rest) = talk.split_at(3);
+    let old = Segment {
+        payload: vec![b'?'; 500],
+        ..first[2].clone()
+    };
+    let mut packets: Vec<_> = first.iter().map(|s| Packet::new(s.time, s.ip())).collect();
+    let left = pieces(&old, 7, 256).swap_remove(0);
+    packets.push(Packet::new(old.time, left));
+    for (segment, identification) in rest.iter().zip(7..) {
+        let pieces = pieces(segment, identification, 256);
+        packets.extend(
+            pieces
+                .into_iter()
+                .map(|piece| Packet::new(segment.time + LATER, piece)),
+        );
+    }
+    let result = replay(vec![input(pcap(101, &packets))], &Config::default());
+    assert_eq!(result.spans.len(), 1, "{:?}", result.totals);
+    assert_eq!(
+        (result.totals.fragments_lost, result.totals.skipped_malformed),
+        (1, 0)
+    );
+    assert_eq!(result.engine.malformed, 0);
+}
+
 #[test]
 fn other_packets_are_counted() {
     let udp = {
