@@ -38,6 +38,10 @@ enum Opened {
     Path(PathBuf),
     /// It cannot be.
     Reading(Box<(File, Item)>),
+    /// There was nothing in it.
+    Empty,
+    /// There was nothing in it that could be read.
+    Damaged(FileError),
 }
 
 impl Timeline {
@@ -67,8 +71,14 @@ impl Timeline {
                             first: if item.kind == Kind::Note { 0 } else { item.time },
                             what: Opened::Reading(Box::new((file, item))),
                         },
-                        Ok(false) => continue,
-                        Err(error) => return Err(error),
+                        Ok(false) => Waiting {
+                            first: u64::MAX,
+                            what: Opened::Empty,
+                        },
+                        Err(error) => Waiting {
+                            first: u64::MAX,
+                            what: Opened::Damaged(error),
+                        },
                     }
                 }
             });
@@ -105,6 +115,8 @@ impl Timeline {
                 self.opened += 1;
                 match waiting.what {
                     Opened::Reading(file) => self.open.push(*file),
+                    Opened::Empty => {}
+                    Opened::Damaged(error) => return Err(error),
                     Opened::Path(path) => {
                         let mut file = open(&path)?;
                         let mut item = Item::default();

@@ -10,6 +10,16 @@ use crate::{limits, note};
 
 const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
+/// What old programs write in place of an enhanced packet block.
+const PACKET_BLOCK: u32 = 2;
+
+/// The old form of a packet.
+struct PacketBlock<'a> {
+    interface: usize,
+    stamp: u64,
+    data: &'a [u8],
+    length: u32,
+}
 
 /// What a section says about the blocks that follow.
 #[derive(Debug, Default)]
@@ -108,6 +118,16 @@ impl Section {
                 item.time = time;
                 Ok(true)
             }
+            // the parser gives the number as if it were in little-endian order
+            Block::Unknown(block) if block.block_type.to_le_bytes() == self.word(PACKET_BLOCK) => {
+                let time = item.time;
+                let old = self.packet_block(block.data);
+                let old = old.ok_or_else(|| "a packet block that makes no sense".to_owned())?;
+                let interface = self.interfaces.get(old.interface);
+                fill(item, interface, old.data, old.length);
+                item.time = interface.map_or(time, |interface| interface.resolution.nanoseconds(old.stamp));
+                Ok(true)
+            }
             Block::Custom(custom) if custom.pen == note::ENTERPRISE => {
                 let Some(note) = note::of_ours(custom.data) else {
                     return Ok(false);
@@ -121,6 +141,39 @@ impl Section {
             }
             _ => Ok(false),
         }
+    }
+
+    fn word(&self, word: u32) -> [u8; 4] {
+        if self.big_endian {
+            word.to_be_bytes()
+        } else {
+            word.to_le_bytes()
+        }
+    }
+
+    /// Interface, count of drops, time stamp, captured length, length, bytes; then options.
+    fn packet_block<'a>(&self, data: &'a [u8]) -> Option<PacketBlock<'a>> {
+        let (head, rest) = data.split_first_chunk::<20>()?;
+        let word = |at: usize| {
+            let word = head.get(at..)?.first_chunk().copied()?;
+            Some(if self.big_endian {
+                u32::from_be_bytes(word)
+            } else {
+                u32::from_le_bytes(word)
+            })
+        };
+        // both halves of the first word are numbers of their own
+        let interface = if self.big_endian {
+            word(0)? >> 16
+        } else {
+            word(0)? & 0xffff
+        };
+        Some(PacketBlock {
+            interface: interface as usize,
+            stamp: u64::from(word(4)?) << 32 | u64::from(word(8)?),
+            data: rest.get(..word(12)? as usize)?,
+            length: word(16)?,
+        })
     }
 
     fn interface(&self, description: &InterfaceDescriptionBlock<'_>) -> Result<Interface, String> {

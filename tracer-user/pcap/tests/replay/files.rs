@@ -126,6 +126,28 @@ impl Ng {
     }
 }
 
+/// Packets in blocks of the old form.
+fn old_pcapng(big_endian: bool) -> Vec<u8> {
+    let mut ng = Ng::new(big_endian);
+    ng.interface(101, 6, 0);
+    ng.interface(1, 9, 0);
+    for packet in packets() {
+        let length = ng.word(packet.bytes.len() as u32);
+        let content = [
+            &ng.half(1)[..],
+            &ng.half(0xffff),
+            &ng.word((packet.time >> 32) as u32),
+            &ng.word(packet.time as u32),
+            &length,
+            &length,
+            &packet.bytes,
+        ]
+        .concat();
+        ng.block(2, &content);
+    }
+    ng.bytes
+}
+
 /// Several interfaces with link types and clocks of their own, and blocks that nobody knows.
 fn pcapng(big_endian: bool) -> Vec<u8> {
     let mut ng = Ng::new(big_endian);
@@ -177,6 +199,8 @@ fn every_form() {
         ("old Linux", pcap_as(0xa1b2_cd34, false, 1_000, true), 0),
         ("pcapng, little-endian", pcapng(false), 123),
         ("pcapng, big-endian", pcapng(true), 123),
+        ("old pcapng, little-endian", old_pcapng(false), 123),
+        ("old pcapng, big-endian", old_pcapng(true), 123),
         ("pcap in gzip", gzip(&pcap_as(0xa1b2_3c4d, false, 1, false)), 123),
         ("pcapng in gzip", gzip(&pcapng(false)), 123),
         ("two sections", [Ng::new(true).bytes, pcapng(false)].concat(), 123),
@@ -250,15 +274,15 @@ fn a_cut_file_gives_what_it_holds() {
     }
     let mut file = pcap(1, &packets());
     file.truncate(24 + 16 + 30);
-    let error = Replay::new(vec![input(file)])
-        .err()
-        .map(|error| error.to_string());
+    let result = replay(vec![input(file), input(pcapng(false))], &Config::default());
     assert_eq!(
-        error.as_deref(),
-        Some(
+        result.errors,
+        [
             "test: damaged at byte 24: the file ends within a packet record of 70 bytes, of which it has 46; what comes before it was read"
-        )
+        ]
     );
+    assert_eq!((result.totals.files, result.totals.damaged_files), (2, 1));
+    assert_eq!(result.spans.len(), 1, "the other file is read all the same");
 }
 
 #[test]
