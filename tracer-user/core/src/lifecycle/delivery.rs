@@ -161,11 +161,13 @@ impl Delivery {
             },
             None => trace.child(sink),
         };
-        let previous = match &source.group {
-            Some(group) if message.reconsume_times > 0 => {
-                failed.find(&key, group, message.reconsume_times - 1)
-            }
-            _ => None,
+        let attempt = message.reconsume_times;
+        let previous = match (pulled.prefix, &source.group) {
+            _ if attempt <= 0 => None,
+            // whoever reads a dead letter, the attempts before were those of the group that gave it up
+            (Prefix::DeadLetter, _) => failed.find(&key, pulled.bare, attempt - 1),
+            (_, Some(group)) => failed.find(&key, group, attempt - 1),
+            (_, None) => None,
         };
         let topic = sink.name(&name.topic());
         let (start, unfinished) = (source.delivered, source.unfinished);

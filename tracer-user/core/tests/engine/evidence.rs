@@ -2,6 +2,7 @@
 
 use insta::assert_snapshot;
 use tracer_abi::Role;
+use tracer_core::model::{Span, Status, attribute::*};
 
 use super::support::*;
 
@@ -163,6 +164,34 @@ fn sent_back_and_delivered_again() {
     s.at(80).read(c, found(6, 3, &[again, first.retried("cg", 2, 1)]));
     s.at(90).write(c, pull(7, "cg", "%RETRY%cg", 0, 3, Some(3)));
     assert_snapshot!(brief(&s.spans()));
+}
+
+/// Somebody else reads the dead letters: they link the last attempt of the group that gave the message up.
+#[test]
+fn a_dead_letter_links_the_last_attempt() {
+    let (mut s, c) = given();
+    let [_, second, _] = three();
+    s.at(20).write(c, send_back(2, "cg", &second));
+    s.at(30).write(c, pull(3, "letters", "%DLQ%cg", 0, 0, None));
+    let letter = |offset, attempt| Message {
+        topic: "%DLQ%cg".to_owned(),
+        ..second.clone().retried("cg", offset, attempt)
+    };
+    s.at(40).read(c, found(3, 2, &[letter(0, 1), letter(1, 5)]));
+    let spans = s.spans();
+    let failed = spans.iter().find(|span| span.status != Status::Unset).unwrap();
+    let of_letter = |attempt: i64| {
+        let attempt = Some(attempt.into());
+        let is = |span: &&Span| {
+            span.topic.starts_with("%DLQ%")
+                && span.attribute(MESSAGING_ROCKETMQ_RECONSUME_TIMES) == attempt.as_ref()
+        };
+        let links = &spans.iter().find(is).unwrap().links;
+        links.iter().map(|link| link.context).collect::<Vec<_>>()
+    };
+    let creation = failed.links[0].context;
+    assert_eq!(of_letter(1), [creation, failed.context]);
+    assert_eq!(of_letter(5), [creation], "the attempt before was not seen");
 }
 
 #[test]
