@@ -150,7 +150,7 @@ fn ack(value: &Value) -> Option<Ack> {
     Some(Ack {
         group: text(value, ["c", "consumerGroup"])?.to_owned(),
         topic: text(value, ["t", "topic"])?.to_owned(),
-        kind: Kind::from_wire(text(value, ["r", "retry"])?)?,
+        kind: kind(field(value, ["r", "retry"])?)?,
         queue_id: int(value, ["q", "queueId"])?,
         pop_time: int(value, ["pt", "popTime"])?,
         start_offset: int(value, ["so", "startOffset"])?,
@@ -178,8 +178,18 @@ fn text<'a, const N: usize>(value: &'a Value, names: [&str; N]) -> Option<&'a st
     field(value, names)?.as_str()
 }
 
+/// A number; brokers take it as text too.
 fn int<const N: usize>(value: &Value, names: [&str; N]) -> Option<i64> {
-    field(value, names)?.as_i64()
+    let value = field(value, names)?;
+    value.as_i64().or_else(|| value.as_str()?.parse().ok())
+}
+
+/// A text; brokers take it as a number too.
+fn kind(value: &Value) -> Option<Kind> {
+    match value {
+        Value::Number(number) => Kind::from_wire(&number.to_string()),
+        _ => Kind::from_wire(value.as_str()?),
+    }
 }
 
 #[cfg(test)]
@@ -236,6 +246,8 @@ mod tests {
                 "queueId":2,"reviveQueueId":4,"popTime":5,"invisibleTime":6,"bitSet":"BQE="}]}"#,
             r#"{"brokerName":"broker-a","acks":[{"c":"cg","t":"orders","r":"0","so":1234,"q":2,"rq":4,"pt":5,"it":6,
                 "b":[5,1,0,0,0,0,0,0]}]}"#,
+            r#"{"brokerName":"broker-a","acks":[{"c":"cg","t":"orders","r":0,"so":"1234","q":"2","rq":"4","pt":"5","it":"6",
+                "b":"BQE="}]}"#,
         ] {
             let batch = BatchAck::parse(body.as_bytes()).unwrap();
             assert_eq!(batch.broker_name, "broker-a");
