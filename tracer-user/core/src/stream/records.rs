@@ -86,19 +86,28 @@ impl<R: Record> Records<R> {
                 }
                 Step::Tail { need } => {
                     let part = self.take(&mut input, need - self.buffer.len());
-                    if self.buffer.is_empty() && part.len() == need {
+                    let whole = self.buffer.is_empty() && part.len() == need;
+                    if whole && R::tail_length(part, need) == need {
                         self.complete(part);
+                        Step::Head
                     } else {
                         self.buffer.extend_from_slice(part);
                         if self.buffer.len() < need {
                             return;
                         }
-                        let tail = std::mem::take(&mut self.buffer);
-                        self.complete(&tail);
-                        self.buffer = tail;
-                        self.buffer.clear();
+                        match R::tail_length(&self.buffer, need) {
+                            length if length > need && length - need <= self.left => {
+                                Step::Tail { need: length }
+                            }
+                            _ => {
+                                let tail = std::mem::take(&mut self.buffer);
+                                self.complete(&tail);
+                                self.buffer = tail;
+                                self.buffer.clear();
+                                Step::Head
+                            }
+                        }
                     }
-                    Step::Head
                 }
                 Step::Skip { left } => match left - self.take(&mut input, left).len() {
                     0 => Step::Head,

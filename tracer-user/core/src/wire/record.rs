@@ -23,6 +23,11 @@ pub(crate) trait Record: Sized {
     /// Reads the start of a record, of which `bytes` are there so far.
     fn parse_head(bytes: &[u8]) -> Result<Head<Self::Fixed>, Malformed>;
 
+    /// How long the tail really is that starts with `start`, of which the head told the length `told`.
+    fn tail_length(_start: &[u8], told: usize) -> usize {
+        told
+    }
+
     /// Completes a record with what follows its body. `tail` has the length that the head told; `before` is the record
     /// before it, which may have the same texts.
     fn parse_tail(fixed: Self::Fixed, tail: &[u8], before: Option<&Self>) -> Result<Self, Malformed>;
@@ -42,7 +47,9 @@ pub(crate) trait Record: Sized {
             } => {
                 let rest = bytes.get(head as usize..).and_then(|b| b.get(body as usize..));
                 match rest {
-                    Some(rest) if rest.len() == tail as usize => Self::parse_tail(fixed, rest, None),
+                    Some(rest) if rest.len() == Self::tail_length(rest, tail as usize) => {
+                        Self::parse_tail(fixed, rest, None)
+                    }
                     _ => Err(wrong("record's length")),
                 }
             }

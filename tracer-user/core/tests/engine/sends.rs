@@ -167,6 +167,27 @@ fn batch() {
     assert_snapshot!(full(&script.spans()));
 }
 
+/// EMQX's client leaves the four bytes of a record's length out of it, which the broker does not look at.
+#[test]
+fn a_batch_whose_records_say_that_they_are_shorter() {
+    for properties in ["", "A=", "KEYS=k", "KEYS=k;TAGS=a-longer-tag"] {
+        let mut short = batch_records(&[properties, properties, properties]);
+        let record = short.len() / 3;
+        for at in [0, record, 2 * record] {
+            short[at..at + 4].copy_from_slice(&(record as u32 - 4).to_be_bytes());
+        }
+        let batch = |body: Vec<u8>| {
+            let mut s = Script::new();
+            let c = s.connect();
+            s.at(10).write(c, send_batch(1, "orders", "", &[]).body(body));
+            s.at(20).read(c, sent(1, 0));
+            s.spans()
+        };
+        let whole = batch_records(&[properties, properties, properties]);
+        assert_eq!(batch(short), batch(whole), "{properties}");
+    }
+}
+
 #[test]
 fn a_failed_batch_creates_nothing() {
     let script = on_a_connection(|s, c| {

@@ -3,6 +3,9 @@
 //! ```text
 //! totalSize u32 · magic u32 · bodyCRC u32 · flag i32 · bodyLength u32 │ body │ propertiesLength u16 · properties
 //! ```
+//!
+//! The broker does not look at `totalSize`: it goes by the lengths of body and properties. EMQX's Erlang client leaves the
+//! field's own four bytes out of it.
 
 use super::BatchMessage;
 use crate::wire::{
@@ -14,6 +17,8 @@ use crate::wire::{
 const HEAD: usize = 20;
 /// Longest tail.
 const MAX_TAIL: u32 = 2 + 0xffff;
+/// By how much `totalSize` may be too small.
+const SHORT: usize = 4;
 
 impl Record for BatchMessage {
     type Fixed = BatchMessage;
@@ -23,8 +28,10 @@ impl Record for BatchMessage {
             return Ok(Head::More(HEAD));
         };
         match total
-            .checked_sub(HEAD as u32)
-            .and_then(|rest| rest.checked_sub(body))
+            .checked_add(SHORT as u32)
+            .and_then(|total| total.checked_sub(HEAD as u32)?.checked_sub(body))
+            .filter(|most| *most >= 2)
+            .map(|most| most.saturating_sub(SHORT as u32).max(2))
         {
             Some(tail @ 2..=MAX_TAIL) => {
                 let fixed = BatchMessage {
@@ -44,6 +51,15 @@ impl Record for BatchMessage {
                 at: 0,
             }),
         }
+    }
+
+    fn tail_length(start: &[u8], told: usize) -> usize {
+        let length = start
+            .first_chunk()
+            .map(|length| 2 + usize::from(u16::from_be_bytes(*length)));
+        length
+            .filter(|length| (told..=told + SHORT).contains(length))
+            .unwrap_or(told)
     }
 
     fn parse_tail(
