@@ -81,14 +81,8 @@ impl Server {
         }
 
         let java = Java { jars, dir };
-        let mut name_server_process = java.start(
-            "namesrv",
-            "64m",
-            "128m",
-            "org.apache.rocketmq.namesrv.NamesrvStartup",
-            &["-c".as_ref(), name_server_config.as_ref()],
-        )?;
-        let mut broker_process = java.start_broker(&broker_config)?;
+        let mut name_server_process = java.start_name_server(&name_server_config)?;
+        let mut broker_process = java.start_broker(&broker_config, name_server_process.pid())?;
         name_server_process.wait_for_log("boot success", READY)?;
         broker_process.wait_for_log("boot success", READY)?;
         Ok(Server {
@@ -245,14 +239,21 @@ impl Java {
         self.launch(name, self.command(initial, max, main, arguments))
     }
 
-    /// Starts a broker and checks that it has room for messages.
-    fn start_broker(&self, config: &Path) -> Result<Child> {
+    /// Starts a name server, which holds the file system of the broker's store.
+    fn start_name_server(&self, config: &Path) -> Result<Child> {
+        let main = "org.apache.rocketmq.namesrv.NamesrvStartup";
+        let mut command = self.command("64m", "128m", main, &["-c".as_ref(), config.as_ref()]);
+        store::in_memory(&mut command, &self.dir.join(STORE))?;
+        self.launch("namesrv", command)
+    }
+
+    /// Starts a broker that stores where its name server's process sees it, and checks that there is room for messages.
+    fn start_broker(&self, config: &Path, name_server: u32) -> Result<Child> {
         let main = "org.apache.rocketmq.broker.BrokerStartup";
         let mut command = self.command("256m", "768m", main, &["-c".as_ref(), config.as_ref()]);
-        let store = self.dir.join(STORE);
-        store::in_memory(&mut command, &store)?;
+        store::as_seen_by(&mut command, name_server, &self.dir)?;
         let broker = self.launch("broker", command)?;
-        store::check_room(broker.pid(), &store)?;
+        store::check_room(broker.pid(), &self.dir.join(STORE))?;
         Ok(broker)
     }
 

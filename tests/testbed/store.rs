@@ -1,11 +1,18 @@
 //! A broker's messages, in memory.
 //!
 //! A broker refuses every message once its file system is more than nine tenths full, whatever is free in figures, and 5.x
-//! allows no higher limit. So that the tests depend neither on that nor on the disk's speed, the broker has a file system of its
-//! own for its store: in memory, seen by no other process, gone with the broker.
+//! allows no higher limit. So that the tests depend neither on that nor on the disk's speed, a server has a file system of its
+//! own for its store: in memory, seen by no other process, there while one of the server's processes is.
 
 use std::{
-    ffi::CString, fs, io, os::unix::ffi::OsStrExt, os::unix::process::CommandExt, path::Path,
+    ffi::CString,
+    fs::{self, File},
+    io,
+    os::{
+        fd::AsRawFd,
+        unix::{ffi::OsStrExt, process::CommandExt},
+    },
+    path::{Path, PathBuf},
     process::Command,
 };
 
@@ -43,6 +50,32 @@ pub(crate) fn in_memory(command: &mut Command, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Has the process of this command see the file systems that another one sees, and work in `dir`.
+pub(crate) fn as_seen_by(command: &mut Command, pid: u32, dir: &Path) -> Result<()> {
+    let namespace = process(pid).join("ns/mnt");
+    let namespace = File::open(&namespace).with_context(|| format!("opening {}", namespace.display()))?;
+    let dir = CString::new(dir.as_os_str().as_bytes())?;
+    // SAFETY: between fork and exec only setns, chdir and errno's reading are done, which neither allocate nor lock; the
+    // string was made and the file opened before.
+    unsafe {
+        command.pre_exec(move || {
+            if libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) != 0 {
+                return allowed(io::Error::last_os_error());
+            }
+            // Entering a namespace leads to its root directory.
+            if libc::chdir(dir.as_ptr()) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
+fn process(pid: u32) -> PathBuf {
+    Path::new("/proc").join(pid.to_string())
+}
+
 /// Being refused is no failure; anything else is.
 fn allowed(error: io::Error) -> io::Result<()> {
     match error.raw_os_error() {
@@ -53,7 +86,7 @@ fn allowed(error: io::Error) -> io::Result<()> {
 
 /// Fails where the file system that this process sees at `dir` has no room in the eyes of a broker.
 pub(crate) fn check_room(pid: u32, dir: &Path) -> Result<()> {
-    let seen = Path::new("/proc").join(pid.to_string()).join("root").join(
+    let seen = process(pid).join("root").join(
         dir.strip_prefix("/")
             .context("the store's path does not begin at the root")?,
     );
