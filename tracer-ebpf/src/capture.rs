@@ -7,14 +7,14 @@ use aya_log_ebpf::debug;
 use tracer_abi::{Counter, Direction, Header, IOVECS, Kind, Role};
 
 use crate::{
-    copy::copy,
+    copy::{Gap, copy},
     counters::count,
     emit, filter,
     follow::place,
     judge::{Attempt, carries, judge},
     kernel::{current, now},
     scratch::exchange,
-    socket::{self, verdict},
+    socket::{self, Conn, Way, verdict},
     source::Source,
     verifier::{at_most, forget},
 };
@@ -34,6 +34,8 @@ pub(crate) fn send_started(sk: *mut c_void) {
     }
 }
 
+/// One byte that is not part of the stream.
+const MSG_OOB: i32 = 0x1;
 /// Bytes stay in the receive queue.
 const MSG_PEEK: i32 = 0x2;
 /// Bytes are thrown away instead of copied.
@@ -54,20 +56,10 @@ pub(crate) unsafe fn returned(sk: *mut c_void, direction: Direction, ret: i32, f
         }
         return;
     }
-    if received && flags & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
+    if received && flags & (MSG_OOB | MSG_PEEK | MSG_ERRQUEUE) != 0 {
         return;
     }
     let readable = !(received && flags & MSG_TRUNC != 0);
-    // SAFETY: by the contract above.
-    unsafe { operation(sk, direction, ret as u64, readable) };
-}
-
-/// A send or receive moved `length` bytes; `readable` is false where they are not in the caller's buffers.
-///
-/// # Safety
-/// `sk` must be a `struct sock *` argument of the running program, and a TCP socket.
-#[inline(always)]
-unsafe fn operation(sk: *mut c_void, direction: Direction, length: u64, readable: bool) {
     let Some(conn) = socket::get_or_create(sk) else {
         count(Counter::NoStorage, 1);
         return;
@@ -75,6 +67,17 @@ unsafe fn operation(sk: *mut c_void, direction: Direction, length: u64, readable
     if conn.verdict == verdict::FOREIGN || conn.verdict == verdict::QUIET {
         return;
     }
+    if !conn.way(direction).enter() {
+        count(Counter::Contended, 1);
+        return;
+    }
+    operation(sk, conn, direction, ret as u64, readable);
+    conn.way(direction).leave();
+}
+
+/// A send or receive moved `length` bytes; `readable` is false where they are not in the caller's buffers.
+#[inline(always)]
+fn operation(sk: *mut c_void, conn: &mut Conn, direction: Direction, length: u64, readable: bool) {
     let time_ns = now();
     let start_ns = conn.send_start_ns;
     if direction == Direction::SEND {
@@ -86,13 +89,18 @@ unsafe fn operation(sk: *mut c_void, direction: Direction, length: u64, readable
             count(Counter::Filtered, 1);
         }
         // the stream goes on unseen; should the process be allowed later, that is one hole
+        conn.filtered = 1;
         return;
     }
     conn.identify(sk);
     conn.tgid = tgid;
-    let before = conn.way(direction).end;
-    let offset = conn.way(direction).advance(sk, direction, length);
-    let skipped = offset.saturating_sub(before);
+    conn.filtered = 0;
+    let way = conn.way(direction);
+    let told = Told::before(way);
+    let length = way.advance(sk, direction, length);
+    let end = way.end;
+    let offset = end - length;
+    let skipped = offset.saturating_sub(told.end);
     // after bytes that went past, the start may be that of an earlier send
     let elapsed = if direction == Direction::SEND && start_ns != 0 && skipped == 0 {
         at_most(time_ns - start_ns, u64::from(u32::MAX))
@@ -113,7 +121,7 @@ unsafe fn operation(sk: *mut c_void, direction: Direction, length: u64, readable
         tgid,
         tid,
     };
-    let source = if readable {
+    let source = if readable && length != 0 {
         Source::of_syscall()
     } else {
         Source::NONE
@@ -123,44 +131,34 @@ unsafe fn operation(sk: *mut c_void, direction: Direction, length: u64, readable
         vectors: at_most(forget(source.vectors, time_ns), IOVECS),
     };
     let way = conn.way(direction);
-    if way.follow.place == place::KNOWN {
-        if skipped != 0 {
-            count(Counter::SkippedBytes, skipped);
-            way.follow.missed(skipped);
-        }
-    } else if skipped != 0 || source.address == 0 {
+    if skipped != 0 {
         way.held = 0;
+        way.follow.missed(skipped);
     }
-    if conn.way(direction).follow.place != place::KNOWN {
+    let mut found = way.follow.place == place::KNOWN;
+    let mut cause = if way.follow.place == place::LOST {
+        Counter::LostPlaceBytes
+    } else {
+        Counter::UnplacedBytes
+    };
+    if !found {
         let attempt = Attempt {
             direction,
             source,
             length,
             offset,
         };
-        let found = source.address != 0 && judge(conn, &attempt);
-        if !found {
+        found = judge(conn, &attempt);
+        if conn.verdict != verdict::OURS {
             if conn.verdict == verdict::FOREIGN
                 && let Some(protocol) = carries(conn, &attempt)
             {
                 emit::foreign(conn, sk, &header, protocol);
             }
-            if conn.verdict == verdict::OURS && conn.way(direction).held == 0 {
-                let lost = conn.way(direction).follow.place == place::LOST;
-                count(
-                    if lost {
-                        Counter::LostPlaceBytes
-                    } else {
-                        Counter::UnplacedBytes
-                    },
-                    length,
-                );
-                emit::range(&header, offset, length);
-            }
             return;
         }
     }
-    if exchange(&raw mut conn.opened, 1) == 0 {
+    if found && exchange(&raw mut conn.opened, 1) == 0 {
         filter::remember(tgid);
         if !emit::open(conn, sk, &header) {
             conn.opened = 0;
@@ -174,13 +172,16 @@ unsafe fn operation(sk: *mut c_void, direction: Direction, length: u64, readable
             return;
         }
     }
-    if source.address == 0 {
-        count(Counter::NoBuffer, 1);
-        count(Counter::NoBufferBytes, length);
-        conn.way(direction).follow.missed(length);
-        emit::range(&header, offset, length);
-    } else {
-        copy(conn.way(direction), source, length, &header);
+    let from_start = conn.from_start != 0;
+    let way = conn.way(direction);
+    let from = told.from(way, from_start);
+    if found && source.address != 0 {
+        let gap = Gap {
+            from: forget(from, time_ns),
+            skipped: forget(skipped, time_ns),
+            cause: forget(cause as u64, time_ns) as u32,
+        };
+        copy(way, source, length, &header, gap);
         if conn.role == Role::UNKNOWN && conn.received.follow.from_client != 0 {
             // it was open before the tracer, and clients' requests arrive here
             conn.role = Role::SERVER;
@@ -188,15 +189,113 @@ unsafe fn operation(sk: *mut c_void, direction: Direction, length: u64, readable
                 conn.verdict = verdict::QUIET;
             }
         }
+        return;
+    }
+    if found {
+        way.follow.missed(length);
+        cause = Counter::NoBufferBytes;
+        count(Counter::NoBuffer, 1);
+    }
+    let until = end - u64::from(way.held);
+    if until > from {
+        declare(&header, from, until - from, skipped, cause);
+    }
+}
+
+/// What has been said about a direction.
+struct Told {
+    /// Offset behind the last byte that moved.
+    end: u64,
+    /// Bytes before it that are held or withheld, so not told of yet.
+    held: u64,
+}
+
+impl Told {
+    #[inline(always)]
+    fn before(way: &Way) -> Told {
+        Told {
+            end: way.end,
+            held: u64::from(way.held) + way.follow.withheld(),
+        }
+    }
+
+    /// Offset behind the last byte that was told of. When nothing was, it is the stream's start, if that was seen.
+    #[inline(always)]
+    fn from(&self, way: &mut Way, from_start: bool) -> u64 {
+        let first = way.begun == 0;
+        way.begun = 1;
+        if first && from_start {
+            0
+        } else {
+            self.end.saturating_sub(self.held)
+        }
+    }
+}
+
+/// Declares `length` bytes at `from`: `skipped` of them went past the hooks, the others were not copied for this `cause`.
+#[inline(always)]
+fn declare(header: &Header, from: u64, length: u64, skipped: u64, cause: Counter) {
+    count(Counter::SkippedBytes, skipped);
+    count(cause, length - skipped);
+    emit::range(header, from, length);
+}
+
+/// A socket is connected.
+#[inline(always)]
+pub(crate) fn established(sk: *mut c_void, role: Role) {
+    let Some(conn) = socket::get_or_create(sk) else {
+        return;
+    };
+    if conn.has_ended() {
+        // it was connected to something else before
+        ended(sk, conn);
+        conn.reset();
+    }
+    conn.begin(sk, role);
+}
+
+/// A socket goes from one state to another (see [`socket::tcp`]).
+#[inline(always)]
+pub(crate) fn moved_on(sk: *mut c_void, old: i32, new: i32) {
+    if let Some(conn) = socket::existing(sk) {
+        conn.moved_on(sk, old, new);
     }
 }
 
 /// A socket goes away.
 #[inline(always)]
 pub(crate) fn closed(sk: *mut c_void) {
-    if let Some(conn) = socket::existing(sk)
-        && conn.opened != 0
-    {
-        emit::close(conn, now());
+    if let Some(conn) = socket::existing(sk) {
+        ended(sk, conn);
+    }
+}
+
+/// Declares what was not seen at the end of a connection, and its end.
+#[inline(always)]
+fn ended(sk: *const c_void, conn: &mut Conn) {
+    if conn.opened == 0 {
+        return;
+    }
+    let time_ns = now();
+    if conn.verdict == verdict::OURS && conn.filtered == 0 {
+        let (sent, received) = conn.finish(sk);
+        let header = emit::plain(Kind::DATA, conn.cookie, time_ns, conn.tgid);
+        rest(conn, Direction::SEND, header, sent);
+        rest(conn, Direction::RECV, header, received);
+    }
+    emit::close(conn, time_ns);
+}
+
+/// The last `skipped` bytes of a direction went past, and those held before them were not enough for a verdict.
+#[inline(always)]
+fn rest(conn: &mut Conn, direction: Direction, mut header: Header, skipped: u64) {
+    header.direction = direction;
+    let from_start = conn.from_start != 0;
+    let way = conn.way(direction);
+    let mut told = Told::before(way);
+    told.end -= skipped;
+    let from = told.from(way, from_start);
+    if way.end > from {
+        declare(&header, from, way.end - from, skipped, Counter::UnplacedBytes);
     }
 }

@@ -13,14 +13,14 @@ use aya_log_ebpf::warn;
 use tracer_abi::{CALL_STEPS, CHUNK, Counter, Header};
 
 use crate::{
-    counters::count,
+    counters::{count, count_at},
     emit,
     follow::{Follow, WINDOW, Withheld, place},
     group::{SEARCH_BYTES, Search},
     scratch::{self, Slot},
     socket::Way,
     source::{Source, Vector, read_pair},
-    verifier::at_most,
+    verifier::{at_most, forget},
 };
 
 /// 1: what would be skipped is copied too, and user space skips it. A constant to the verifier, so the way that is not
@@ -47,31 +47,45 @@ pub(crate) struct Cursor {
     skipped: u64,
     /// Bytes that were held before the operation: the segment is kernel memory.
     held: u64,
+    /// Bytes before the operation that went past, and others that were not copied for `cause`: counted with their record.
+    gap_skipped: u64,
+    gap_other: u64,
+    cause: u64,
     /// Where in the record the header of the present frame starts, plus 1; 0: not in this record, or not from its start.
     head: u64,
 }
 
+/// What comes before an operation and was not told of yet: a range without bytes, up to those that are held.
+#[derive(Clone, Copy)]
+pub(crate) struct Gap {
+    /// Where it begins.
+    pub(crate) from: u64,
+    /// How much of it went past the hooks.
+    pub(crate) skipped: u64,
+    /// Why the rest was not copied: index of a [`Counter`].
+    pub(crate) cause: u32,
+}
+
 /// Copies an operation of `length` bytes at `source`. `header` is what its records start with; its offset is that of
 /// the operation's first byte.
+///
+/// The gap before it is a skipped range at the start, so that it needs no record that is put together elsewhere.
 #[inline(always)]
-pub(crate) fn copy(way: &mut Way, source: Source, length: u64, header: &Header) {
+pub(crate) fn copy(way: &mut Way, source: Source, length: u64, header: &Header, gap: Gap) {
     let held = u64::from(way.held);
     way.held = 0;
-    let withheld = if way.follow.withholds() {
-        u64::from(way.follow.have)
-    } else {
-        0
-    };
+    let withheld = way.follow.withheld();
+    let before = forget(header.offset - held - withheld - gap.from, header.time_ns);
     let Some(mut index) = scratch::take() else {
         count(Counter::NoSlot, 1);
-        count(Counter::NoSlotBytes, length + held);
+        count(Counter::NoSlotBytes, length + held + before);
         way.follow.missed(length + held);
-        emit::range(header, header.offset - held, length + held);
+        emit::range(header, gap.from, length + held + before);
         return;
     };
     let Some(slot) = scratch::slot(index) else { return };
     slot.header = *header;
-    slot.header.offset = header.offset.wrapping_sub(held).wrapping_sub(withheld);
+    slot.header.offset = header.offset.wrapping_sub(held + before).wrapping_sub(withheld);
     slot.follow = way.follow;
     slot.cursor = Cursor {
         vector: source.address,
@@ -90,8 +104,11 @@ pub(crate) fn copy(way: &mut Way, source: Source, length: u64, header: &Header) 
         },
         left: length + held,
         filled: 0,
-        skipped: 0,
+        skipped: before,
         held,
+        gap_skipped: gap.skipped,
+        gap_other: before - gap.skipped,
+        cause: gap.cause.into(),
         head: 0,
     };
     if held != 0 {
@@ -141,6 +158,12 @@ fn keep_window(to: *mut [u8; WINDOW], from: *const [u8; WINDOW]) {
 /// Puts the record of the slot into the ring and begins the next one behind it.
 #[inline(always)]
 fn flush(slot: &mut Slot) {
+    if slot.cursor.gap_skipped + slot.cursor.gap_other != 0 {
+        count(Counter::SkippedBytes, slot.cursor.gap_skipped);
+        count_at(slot.cursor.cause as u32, slot.cursor.gap_other);
+        slot.cursor.gap_skipped = 0;
+        slot.cursor.gap_other = 0;
+    }
     let stands_for = slot.cursor.filled + slot.cursor.skipped;
     slot.header.captured = slot.cursor.filled as u32;
     slot.header.original = stands_for as u32;

@@ -10,7 +10,13 @@ static COUNTERS: PerCpuArray<u64, { COUNT as usize }> = PerCpuArray::new();
 /// what was sent is what was seen and what was counted as lost.
 #[inline(always)]
 pub(crate) fn count(counter: Counter, n: u64) {
-    if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
+    count_at(counter as u32, n);
+}
+
+/// The same by the counter's index.
+#[inline(always)]
+pub(crate) fn count_at(counter: u32, n: u64) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter) {
         add(value, n);
     }
 }

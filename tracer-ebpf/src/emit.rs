@@ -206,8 +206,9 @@ pub(crate) fn process(tgid: u32, time_ns: u64, ended: bool) {
     });
 }
 
+/// The start of a record without bytes.
 #[inline(always)]
-fn plain(kind: Kind, cookie: u64, time_ns: u64, tgid: u32) -> Header {
+pub(crate) fn plain(kind: Kind, cookie: u64, time_ns: u64, tgid: u32) -> Header {
     Header {
         kind,
         direction: Direction::SEND,

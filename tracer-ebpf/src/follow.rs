@@ -115,10 +115,22 @@ impl Follow {
         from_client: 0,
     };
 
+    /// No frame was found yet.
+    pub(crate) const NONE: Follow = Follow {
+        place: 0,
+        ..Follow::START
+    };
+
     /// Bytes that go into the window now are not copied before it is decided what they are.
     #[inline(always)]
     pub(crate) fn withholds(&self) -> bool {
         self.state == state::PEEK
+    }
+
+    /// Bytes in the window that are neither copied nor skipped yet.
+    #[inline(always)]
+    pub(crate) fn withheld(&self) -> u64 {
+        if self.withholds() { self.have.into() } else { 0 }
     }
 
     /// The code is what is looked at: the header starts with the window.
@@ -179,7 +191,11 @@ impl Follow {
                 ..Follow::START
             };
         } else {
-            self.place = place::LOST;
+            *self = Follow {
+                place: place::LOST,
+                from_client: self.from_client,
+                ..Follow::START
+            };
         }
     }
 

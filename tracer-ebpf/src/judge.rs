@@ -31,23 +31,24 @@ pub(crate) fn judge(conn: &mut Conn, op: &Attempt) -> bool {
     let way = conn.way(op.direction);
     let held = at_most(way.held.into(), PREFIX as u64) as usize;
     let mut found = Verdict::Other;
+    let mut have = 0;
     if held != 0 {
-        let have = read_prefix(op.source, op.length, &mut way.prefix, held);
+        have = read_prefix(op.source, op.length, &mut way.prefix, held);
         found = look(op, &way.prefix, have, held);
         if found == Verdict::More && have as u64 == held as u64 + op.length {
             way.held = have as u8;
             return false;
         }
     }
-    if found == Verdict::Other {
+    let mut dropped = 0;
+    if found != Verdict::Frame {
         // what was held is not the start of a frame: perhaps this operation is
-        count(Counter::PrefixBytes, held as u64);
+        dropped = held as u64;
         way.held = 0;
-        let have = read_prefix(op.source, op.length, &mut way.prefix, 0);
+        have = read_prefix(op.source, op.length, &mut way.prefix, 0);
         found = look(op, &way.prefix, have, 0);
         if found == Verdict::More && have as u64 == op.length {
             way.held = have as u8;
-            return false;
         }
     }
     if found == Verdict::Frame {
@@ -59,7 +60,15 @@ pub(crate) fn judge(conn: &mut Conn, op: &Attempt) -> bool {
         return true;
     }
     if conn.verdict == verdict::OPEN {
-        give_up_or_wait(conn, op.offset == 0);
+        count(Counter::PrefixBytes, dropped);
+        if conn.way(op.direction).held == 0 {
+            // bytes that could not be read say nothing
+            let read = have == PREFIX || have as u64 == op.length;
+            if !read {
+                count(Counter::UnjudgedNoBufferBytes, op.length);
+            }
+            give_up_or_wait(conn, op.offset == 0 && read);
+        }
     }
     false
 }

@@ -46,6 +46,10 @@ offsets! {
     WRITE_SEQ;
     /// `tcp_sock.copied_seq`
     COPIED_SEQ;
+    /// `tcp_sock.rcv_nxt`
+    RCV_NXT;
+    /// `tcp_sock.bytes_sent`
+    BYTES_SENT;
     /// `task_struct.signal`
     TASK_SIGNAL;
     /// `signal_struct.live.counter`
@@ -93,7 +97,9 @@ pub(crate) fn current() -> (u32, u32) {
 /// The arguments of the system call that the running task is in.
 #[derive(Clone, Copy)]
 pub(crate) struct Syscall {
-    /// Its number, in the numbering of a 64-bit task; another one for a 32-bit task.
+    /// Its number, in the numbering of a 64-bit task; another one for a 32-bit task, and for a task that is not inside
+    /// a system call: io_uring finishes requests on the way back to user space, and in threads of the kernel, whose
+    /// registers are left over from another call.
     pub(crate) number: u64,
     /// Second argument.
     pub(crate) second: u64,
@@ -124,7 +130,9 @@ pub(crate) mod arch {
     /// `struct pt_regs` up to `cs` (arch/x86/include/asm/ptrace.h).
     #[repr(C)]
     pub(crate) struct Regs {
-        unused: [u64; 12],
+        unused: [u64; 10],
+        ax: u64,
+        cx: u64,
         dx: u64,
         si: u64,
         di: u64,
@@ -135,9 +143,12 @@ pub(crate) mod arch {
 
     /// `__USER_CS`: a 64-bit task. 32-bit tasks have another numbering.
     const USER_CS: u64 = 0x33;
+    /// `-ENOSYS`: what stands in place of the result until the call has one. A call that has ended has its own result
+    /// there, a thread of io_uring zero.
+    const NO_RESULT: u64 = -38i64 as u64;
 
     pub(super) fn syscall(regs: &Regs) -> Syscall {
-        let number = if regs.cs & 0xffff == USER_CS {
+        let number = if regs.cs & 0xffff == USER_CS && regs.ax == NO_RESULT {
             regs.orig_ax
         } else {
             u64::MAX
@@ -157,6 +168,8 @@ pub(crate) mod arch {
     pub(crate) const RECVFROM: u64 = 45;
     pub(crate) const SENDMSG: u64 = 46;
     pub(crate) const RECVMSG: u64 = 47;
+    pub(crate) const PREADV2: u64 = 327;
+    pub(crate) const PWRITEV2: u64 = 328;
 }
 
 /// arm64: layout of `struct pt_regs` and the system call convention.
@@ -179,7 +192,9 @@ pub(crate) mod arch {
     const MODE32: u64 = 0x10;
 
     pub(super) fn syscall(regs: &Regs) -> Syscall {
-        let number = if regs.pstate & MODE32 == 0 {
+        // a call that has ended has its result in place of the first argument, a thread of io_uring zero
+        let inside = regs.x[0] == regs.orig_x0;
+        let number = if regs.pstate & MODE32 == 0 && inside {
             regs.syscallno as u64
         } else {
             u64::MAX
@@ -199,4 +214,6 @@ pub(crate) mod arch {
     pub(crate) const RECVFROM: u64 = 207;
     pub(crate) const SENDMSG: u64 = 211;
     pub(crate) const RECVMSG: u64 = 212;
+    pub(crate) const PREADV2: u64 = 286;
+    pub(crate) const PWRITEV2: u64 = 287;
 }

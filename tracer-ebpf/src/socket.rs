@@ -9,14 +9,32 @@ use aya_ebpf::{
 };
 use tracer_abi::{Direction, PREFIX, Role};
 
-use crate::follow::{Follow, WINDOW};
-use crate::kernel::{COPIED_SEQ, SK_PROTOCOL, SKC_FAMILY, SKC_STATE, WRITE_SEQ, member, trusted};
+use crate::{
+    follow::{Follow, WINDOW},
+    kernel::{
+        BYTES_SENT, COPIED_SEQ, RCV_NXT, SK_PROTOCOL, SKC_FAMILY, SKC_STATE, WRITE_SEQ, member, trusted,
+    },
+    scratch::exchange,
+};
 
 /// `AF_INET`
 pub(crate) const IPV4: u16 = 2;
 /// `AF_INET6`
 pub(crate) const IPV6: u16 = 10;
 const IPPROTO_TCP: u16 = 6;
+
+/// States of a TCP socket (include/net/tcp_states.h).
+pub(crate) mod tcp {
+    pub(crate) const ESTABLISHED: i32 = 1;
+    pub(crate) const SYN_SENT: i32 = 2;
+    pub(crate) const SYN_RECV: i32 = 3;
+    pub(crate) const FIN_WAIT1: i32 = 4;
+    pub(crate) const FIN_WAIT2: i32 = 5;
+    pub(crate) const CLOSE: i32 = 7;
+    pub(crate) const CLOSE_WAIT: i32 = 8;
+    pub(crate) const LAST_ACK: i32 = 9;
+    pub(crate) const CLOSING: i32 = 11;
+}
 
 /// What is known about a connection's protocol.
 pub(crate) mod verdict {
@@ -33,15 +51,23 @@ pub(crate) mod verdict {
 /// One direction of a connection. Zero means: nothing seen.
 #[repr(C)]
 pub(crate) struct Way {
+    /// 1 while a program is at work on this direction: see [`Way::enter`].
+    busy: u64,
     /// Stream offset behind the last byte seen.
     pub(crate) end: u64,
     /// TCP sequence number that belongs to `end`.
     seq: u32,
+    /// TCP sequence number behind the last byte there will ever be; holds if `over`.
+    last: u32,
     /// `seq` and `end` are set.
     known: u8,
     /// Bytes in `prefix`.
     pub(crate) held: u8,
-    pub(crate) unused: u16,
+    /// 1: something of this direction was put into a record, or declared.
+    pub(crate) begun: u8,
+    /// 1: nothing is written any more, or the connection has ended.
+    over: u8,
+    unused: u32,
     /// The bytes just before `end`, kept until the connection is judged: some clients write or read the first
     /// four bytes of a frame on their own. At most [`PREFIX`] are used.
     ///
@@ -75,7 +101,11 @@ pub(crate) struct Conn {
     pub(crate) role: Role,
     /// 1: established under our eyes, so offset 0 is the first byte.
     pub(crate) from_start: u8,
-    pub(crate) unused: [u8; 7],
+    /// 1: the peer has sent its FIN, which counts as one byte when it is read.
+    peer_ended: u8,
+    /// 1: the last operation was that of a process that the filter denies.
+    pub(crate) filtered: u8,
+    unused: [u8; 5],
 }
 
 #[btf_map]
@@ -142,18 +172,144 @@ impl Conn {
             self.cookie = unsafe { bpf_get_socket_cookie(sk.cast()) };
         }
     }
+
+    /// The socket was just connected: its streams start here.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, sk: *const c_void, role: Role) {
+        self.role = role;
+        self.from_start = 1;
+        // a fast open has put bytes into the SYN
+        let early: u64 = member(sk, &BYTES_SENT).unwrap_or(0);
+        self.sent.begin(sequence(sk, Direction::SEND).wrapping_sub(early as u32));
+        self.received.begin(sequence(sk, Direction::RECV));
+        // a send with a fast open began before this
+        self.send_start_ns = 0;
+    }
+
+    /// The socket was connected before.
+    #[inline(always)]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.received.over != 0
+    }
+
+    /// A socket that was connected before is to be connected anew. Its number stays the same.
+    #[inline(always)]
+    pub(crate) fn reset(&mut self) {
+        self.send_start_ns = 0;
+        self.opened = 0;
+        self.tries = 0;
+        self.verdict = verdict::OPEN;
+        self.role = Role::UNKNOWN;
+        self.from_start = 0;
+        self.peer_ended = 0;
+        self.filtered = 0;
+        self.sent.reset();
+        self.received.reset();
+    }
+
+    /// The socket goes from one of the states of [`tcp`] to another one: where do its streams end?
+    ///
+    /// What is written ends where an established connection ceases to be one; a FIN is not counted yet then. What is read
+    /// can go on until the socket is gone, but a connection that is cut off (`SO_LINGER` of 0) moves both numbers after this.
+    #[inline(always)]
+    pub(crate) fn moved_on(&mut self, sk: *const c_void, old: i32, new: i32) {
+        if new == tcp::CLOSE_WAIT || new == tcp::CLOSING || (old == tcp::FIN_WAIT2 && new == tcp::CLOSE) {
+            self.peer_ended = 1;
+        }
+        let written = old == tcp::ESTABLISHED || old == tcp::CLOSE_WAIT;
+        if written && (new == tcp::FIN_WAIT1 || new == tcp::LAST_ACK || new == tcp::CLOSE) {
+            self.sent.ends(sequence(sk, Direction::SEND));
+        }
+        if new == tcp::CLOSE {
+            self.received.ends(sequence(sk, Direction::RECV));
+        }
+    }
+
+    /// The socket goes away: moves both directions behind the last byte there was, and returns how many bytes went past
+    /// unseen at the end of each.
+    #[inline(always)]
+    pub(crate) fn finish(&mut self, sk: *const c_void) -> (u64, u64) {
+        let written = sequence(sk, Direction::SEND).wrapping_sub(self.sent.last);
+        // nothing but a FIN was added: so the number of what was read still counts what was read
+        if self.sent.over != 0 && written <= 1 {
+            self.received.ends(sequence(sk, Direction::RECV));
+        }
+        let sent = self.sent.finish();
+        let received = self.received.rest();
+        // where all has been read, the FIN is among it
+        let fin: u32 = member(sk, &RCV_NXT).unwrap_or(0);
+        if self.peer_ended != 0 && received != 0 && self.received.last == fin {
+            self.received.last = fin.wrapping_sub(1);
+        }
+        (sent, self.received.finish())
+    }
 }
 
 impl Way {
-    /// Sets offset 0 to the socket's present position: it was just established.
+    /// Takes this direction for the running program. False: another one has it, on another processor or below this one;
+    /// leave the bytes alone then. The next operation finds from the sequence number that they went past.
+    ///
+    /// Threads that write to one socket without a lock come here at the same time.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, sk: *const c_void, direction: Direction) {
-        self.seq = sequence(sk, direction);
-        self.known = 1;
+    pub(crate) fn enter(&mut self) -> bool {
+        exchange(&raw mut self.busy, 1) == 0
     }
 
-    /// Moves behind an operation of `length` bytes and returns the offset of its first byte. The kernel's own
-    /// sequence number decides, so that bytes which went past the hooks leave a hole of the right size.
+    /// Gives it back.
+    #[inline(always)]
+    pub(crate) fn leave(&mut self) {
+        // SAFETY: a map value; a plain store of one word is atomic.
+        unsafe { core::ptr::write_volatile(&raw mut self.busy, 0) };
+    }
+
+    /// Sets offset 0 to this position, unless bytes were already seen.
+    #[inline(always)]
+    fn begin(&mut self, seq: u32) {
+        if self.known == 0 {
+            self.seq = seq;
+            self.known = 1;
+        }
+    }
+
+    #[inline(always)]
+    fn reset(&mut self) {
+        self.end = 0;
+        self.known = 0;
+        self.held = 0;
+        self.begun = 0;
+        self.over = 0;
+        self.follow = Follow::NONE;
+    }
+
+    #[inline(always)]
+    fn ends(&mut self, seq: u32) {
+        self.last = seq;
+        self.over = 1;
+    }
+
+    /// Bytes between the last one seen and the last one there is.
+    #[inline(always)]
+    fn rest(&self) -> u64 {
+        let rest = self.last.wrapping_sub(self.seq) as i32;
+        if self.known != 0 && self.over != 0 && rest > 0 {
+            rest as u64
+        } else {
+            0
+        }
+    }
+
+    #[inline(always)]
+    fn finish(&mut self) -> u64 {
+        let rest = self.rest();
+        self.end += rest;
+        rest
+    }
+
+    /// Moves behind an operation of `length` bytes. The kernel's own sequence number decides, so that bytes which went
+    /// past the hooks leave a hole of the right size before them.
+    ///
+    /// Returns the length, or 0 where it has moved by less: an operation that began later was here first and took these
+    /// bytes for a hole.
     #[inline(always)]
     pub(crate) fn advance(&mut self, sk: *const c_void, direction: Direction, length: u64) -> u64 {
         let seq = sequence(sk, direction);
@@ -169,7 +325,7 @@ impl Way {
         self.known = 1;
         self.seq = seq;
         self.end += moved;
-        self.end.saturating_sub(length)
+        if moved < length { 0 } else { length }
     }
 }
 
@@ -188,9 +344,9 @@ fn sequence(sk: *const c_void, direction: Direction) -> u32 {
 /// The peer has sent its FIN.
 #[inline(always)]
 fn has_ended(sk: *const c_void) -> bool {
-    const TCP_ESTABLISHED: u8 = 1;
-    const TCP_FIN_WAIT1: u8 = 4;
-    const TCP_FIN_WAIT2: u8 = 5;
-    let state: u8 = member(sk, &SKC_STATE).unwrap_or(TCP_ESTABLISHED);
-    !matches!(state, TCP_ESTABLISHED | TCP_FIN_WAIT1 | TCP_FIN_WAIT2)
+    let state: u8 = member(sk, &SKC_STATE).unwrap_or(tcp::ESTABLISHED as u8);
+    !matches!(
+        i32::from(state),
+        tcp::ESTABLISHED | tcp::FIN_WAIT1 | tcp::FIN_WAIT2
+    )
 }

@@ -46,7 +46,7 @@ impl Source {
                 address: call.second,
                 vectors: 0,
             },
-            arch::READV | arch::WRITEV => Source::vectors(call.second, call.third),
+            arch::READV | arch::WRITEV | arch::PREADV2 | arch::PWRITEV2 => Source::vectors(call.second, call.third),
             arch::SENDMSG | arch::RECVMSG => {
                 // struct user_msghdr: msg_iov at 16, msg_iovlen at 24 (ABI)
                 match read_pair(call.second + 16) {
@@ -84,6 +84,9 @@ pub(crate) fn read_pair(at: u64) -> Option<Vector> {
     Some(Vector { base, length })
 }
 
+/// Segments of an operation that are looked at for the start of a frame.
+const SEGMENTS: u64 = 4;
+
 /// Copies the first bytes of an operation of `length` bytes behind the first `have` bytes of `into`, until there
 /// are [`PREFIX`]; returns how many there are then.
 #[inline(always)]
@@ -94,10 +97,11 @@ pub(crate) fn read_prefix(source: Source, length: u64, into: &mut [u8; 2 * PREFI
 
 #[inline(always)]
 fn fill_prefix(source: Source, length: u64, into: &mut [u8; 2 * PREFIX], mut have: u64) -> u64 {
-    let mut left = length;
+    let mut left = if source.address == 0 { 0 } else { length };
     let mut i = 0;
-    // VERIFIER: a constant bound. Clients that gather write a frame from three segments (head, header, body).
-    while i < 4 && have < PREFIX as u64 && left != 0 {
+    // VERIFIER: a constant bound, and each turn costs. Clients that gather write a frame from three segments (head,
+    // header, body).
+    while i < SEGMENTS && have < PREFIX as u64 && left != 0 {
         let segment = if source.vectors == 0 {
             Vector {
                 base: source.address,

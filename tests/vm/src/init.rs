@@ -18,6 +18,8 @@ const OUTCOME: &str = "/dev/ttyS1";
 const RMQTRACE: &str = "/rmqtrace";
 /// And the captures.
 const CAPTURES: &str = "/captures";
+/// And the one for each way of moving bytes, in the order of their names.
+const WAYS: &str = "/ways";
 
 /// Does all of it, with the strategies that the kernel's command line names behind `--`. Does not return.
 pub(crate) fn main(strategies: &[String]) -> ! {
@@ -58,22 +60,29 @@ fn mount(kind: &str, place: &str) -> Result<()> {
 }
 
 fn run(strategies: &[String]) -> Result<()> {
-    let mut captures: Vec<PathBuf> = fs::read_dir(CAPTURES)?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<Result<_>>()?;
-    captures.sort();
+    let (captures, ways) = (files(CAPTURES)?, files(WAYS)?);
     let mut line = serial()?;
     runs::all(
         Path::new(RMQTRACE),
         Path::new("/tmp"),
         strategies,
         &captures,
+        &ways,
         &mut line,
     )?;
     line.flush()?;
     // SAFETY: takes no pointer; waits until all has left.
     unsafe { libc::tcdrain(line.as_raw_fd()) };
     Ok(())
+}
+
+/// The files of a directory, in the order of their names.
+fn files(directory: &str) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = fs::read_dir(directory)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<Result<_>>()?;
+    files.sort();
+    Ok(files)
 }
 
 /// The line for the outcome, as a way for bytes: a terminal would change some.

@@ -3,18 +3,23 @@
 //! | Call | What |
 //! |---|---|
 //! | as process 1: `init STRATEGY…` | in a virtual machine: [`init`] |
-//! | `run RMQTRACE DIR STRATEGIES CAPTURE…` | on this machine; the outcome goes to standard output: [`runs`] |
-//! | `play CAPTURE` | the clients of one capture, in a network of their own, until standard input ends: [`player`] |
+//! | `run RMQTRACE DIR STRATEGIES CAPTURE… -- CAPTURE…` | on this machine; the outcome goes to standard output: [`runs`] |
+//! | `scenarios` | what is played for each way of moving bytes, in lines |
+//! | `play CAPTURE [WAY]` | the clients of one capture, in a network of their own, until standard input ends: [`player`] |
+//! | `client CAPTURE WAY DESCRIPTOR CONNECTION=DESCRIPTOR…` | a client that goes on in the middle: [`client`] |
 //!
 //! Linked statically, so that it needs nothing of the machine but the kernel.
 
-mod call;
+mod client;
+mod course;
 mod init;
+mod ledger;
 mod net;
 mod player;
 mod runs;
 mod script;
 mod trace;
+mod way;
 
 use std::{
     env,
@@ -24,6 +29,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+
+use crate::way::{WAYS, Way};
 
 fn main() -> ExitCode {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -42,27 +49,42 @@ fn main() -> ExitCode {
 fn call(words: &[String]) -> Result<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match &words[..] {
-        ["play", capture] => play(Path::new(capture)),
+        ["play", capture] => play(Path::new(capture), WAYS.first().context("no way")?),
+        ["play", capture, way] => play(Path::new(capture), named(way)?),
+        ["client", capture, way, orders, sockets @ ..] => {
+            client::Client::resume(Path::new(capture), named(way)?, orders, sockets)
+        }
         ["run", rmqtrace, dir, strategies, captures @ ..] => {
-            let captures: Vec<PathBuf> = captures.iter().map(PathBuf::from).collect();
+            let mut lists = captures.split(|word| *word == "--");
+            let mut list = || -> Vec<PathBuf> { lists.next().unwrap_or_default().iter().map(PathBuf::from).collect() };
+            let (captures, ways) = (list(), list());
             let strategies: Vec<String> = strategies.split(',').map(str::to_owned).collect();
             runs::all(
                 Path::new(rmqtrace),
                 Path::new(dir),
                 &strategies,
                 &captures,
+                &ways,
                 &mut io::stdout().lock(),
             )
         }
-        _ => bail!("run RMQTRACE DIR STRATEGIES CAPTURE… | play CAPTURE"),
+        ["scenarios"] => {
+            WAYS.iter().for_each(|way| println!("{}", way.scenario));
+            Ok(())
+        }
+        _ => bail!("run RMQTRACE DIR STRATEGIES CAPTURE… -- CAPTURE… | scenarios | play CAPTURE [WAY]"),
     }
 }
 
-fn play(capture: &Path) -> Result<()> {
+fn named(name: &str) -> Result<&'static Way> {
+    Way::named(name).with_context(|| format!("no way is called {name:?}"))
+}
+
+fn play(capture: &Path, way: &'static Way) -> Result<()> {
     let script = script::Script::read(capture)?;
     net::isolate().context("a network of one's own (root is needed)")?;
-    let played = player::play(&script)?;
-    println!("{}", trace::PLAYED);
+    let played = player::play(&script, way)?;
+    println!("{}{}", trace::PLAYED, net::namespace()?);
     // the clients live on until the tracer has ended
     io::stdin().read_to_end(&mut Vec::new())?;
     drop(played);

@@ -4,7 +4,7 @@ use std::{
     io::{Error, Result},
     mem::zeroed,
     net::SocketAddr,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
 };
 
 /// Moves this process to a network namespace of its own, in which nothing but loopback is, so that every port is free.
@@ -32,10 +32,10 @@ pub(crate) fn loopback_up() -> Result<()> {
     Ok(())
 }
 
-/// A connection from one address to another.
-pub(crate) fn connect(local: SocketAddr, remote: SocketAddr) -> Result<OwnedFd> {
-    let (local, remote) = (native(local), native(remote));
-    let family = i32::from(local.0.ss_family);
+/// A socket with this address, and with what `options` sets.
+pub(crate) fn socket(local: SocketAddr, options: fn(RawFd) -> Result<()>) -> Result<OwnedFd> {
+    let (address, length) = native(local);
+    let family = i32::from(address.ss_family);
     // SAFETY: takes no pointer.
     let socket = check(unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
     // SAFETY: a new descriptor that nobody else has.
@@ -52,16 +52,27 @@ pub(crate) fn connect(local: SocketAddr, remote: SocketAddr) -> Result<OwnedFd> 
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     })?;
-    // SAFETY: both addresses live on, and have the lengths that are said.
-    unsafe {
-        check(libc::bind(fd, (&raw const local.0).cast(), local.1))?;
-        check(libc::connect(fd, (&raw const remote.0).cast(), remote.1))?;
-    }
+    options(fd)?;
+    // SAFETY: the address lives on, and has the length that is said.
+    check(unsafe { libc::bind(fd, (&raw const address).cast(), length) })?;
     Ok(socket)
 }
 
+/// Connects a socket.
+pub(crate) fn connect(socket: &OwnedFd, remote: SocketAddr) -> Result<()> {
+    let (address, length) = native(remote);
+    // SAFETY: the address lives on, and has the length that is said.
+    check(unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), length) }).map(drop)
+}
+
+/// The number of this process's network namespace.
+pub(crate) fn namespace() -> Result<u32> {
+    let place = std::fs::metadata("/proc/self/ns/net")?;
+    u32::try_from(std::os::unix::fs::MetadataExt::ino(&place)).map_err(Error::other)
+}
+
 /// An address as system calls take it, and its length.
-fn native(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+pub(crate) fn native(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     // SAFETY: all zeros is an address of no family.
     let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
     let length = match address {

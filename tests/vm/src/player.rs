@@ -1,16 +1,12 @@
 //! Plays a script on loopback: a process for each recorded client, and this one as the server.
 //!
 //! The server tells a client to do its next step and waits until it has, so that everything happens in the recorded order
-//! and, on a machine that is fast enough, at the recorded time. System calls change from step to step, so that each
-//! way of reading and writing is used.
+//! and, on a machine that is fast enough, at the recorded time. How clients read and write is a matter of [`Way`].
 
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::{fd::AsRawFd, unix::net::UnixStream},
     thread,
     time::{Duration, Instant},
 };
@@ -18,8 +14,9 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
-    call, net,
+    client::{Client, END},
     script::{Action, Connection, Script, Step},
+    way::{self, End, Open, Pace, Way},
 };
 
 /// How long a step may take.
@@ -27,8 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Answers up to this size are written before the client is told to read them, so that one call can read them.
 const AT_ONCE: usize = 64 << 10;
 
-/// In place of a step's number: the client process is to end.
-const END: u32 = u32::MAX;
+/// How long a client that waits for the server is given to come so far.
+const HEAD_START: Duration = Duration::from_millis(30);
+/// How long nothing more comes where a client cannot write any more.
+const STUCK: Duration = Duration::from_millis(400);
+/// What a client leaves unread.
+const UNREAD: [u8; 100] = [b'u'; 100];
 
 /// A client process and the way to it.
 struct Child {
@@ -38,6 +39,7 @@ struct Child {
 
 /// The server's ends of connections.
 struct Server {
+    way: &'static Way,
     listeners: Vec<(SocketAddr, TcpListener)>,
     /// Where each connection goes.
     remotes: Vec<SocketAddr>,
@@ -53,11 +55,11 @@ pub(crate) struct Played {
 ///
 /// # Errors
 /// A step that could not be done, or took too long.
-pub(crate) fn play(script: &Script) -> Result<Played> {
-    let mut server = Server::listen(&script.connections)?;
+pub(crate) fn play(script: &Script, way: &'static Way) -> Result<Played> {
+    let mut server = Server::listen(&script.connections, way)?;
     let mut played = Played { children: Vec::new() };
     for _ in 0..script.processes {
-        let child = start(script)?;
+        let child = start(script, way)?;
         played.children.push(Some(child));
     }
     let begun = Instant::now();
@@ -78,7 +80,7 @@ fn wait_until(begun: Instant, at: u64) {
 }
 
 impl Server {
-    fn listen(connections: &[Connection]) -> Result<Server> {
+    fn listen(connections: &[Connection], way: &'static Way) -> Result<Server> {
         let mut listeners: Vec<(SocketAddr, TcpListener)> = Vec::new();
         for connection in connections {
             let address = connection.remote;
@@ -89,10 +91,14 @@ impl Server {
             if listeners.iter().all(|(known, _)| *known != address) {
                 let listener =
                     TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
+                if way.open != Open::Connect {
+                    way::allow_fast_open(listener.as_raw_fd()).context("allowing TCP fast open")?;
+                }
                 listeners.push((address, listener));
             }
         }
         Ok(Server {
+            way,
             listeners,
             remotes: connections.iter().map(|connection| connection.remote).collect(),
             streams: connections.iter().map(|_| None).collect(),
@@ -120,15 +126,22 @@ impl Server {
             }
             Action::Send(connection, bytes) => {
                 child.tell(number)?;
+                if self.way.server == Pace::Slow && bytes.len() > AT_ONCE {
+                    wait_until_stuck(self.stream(*connection)?)?;
+                }
                 let mut read = vec![0; bytes.len()];
                 self.stream(*connection)?.read_exact(&mut read)?;
                 ensure!(read == *bytes, "the server read something else");
                 child.wait()
             }
             Action::Receive(connection, bytes) => {
-                let at_once = bytes.len() <= AT_ONCE;
+                let late = self.way.server == Pace::Late;
+                let at_once = bytes.len() <= AT_ONCE && !late;
                 if !at_once {
                     child.tell(number)?;
+                }
+                if late {
+                    thread::sleep(HEAD_START);
                 }
                 self.stream(*connection)?.write_all(bytes)?;
                 if at_once {
@@ -137,6 +150,9 @@ impl Server {
                 child.wait()
             }
             Action::Close(connection) => {
+                if self.way.end == End::Reset {
+                    self.stream(*connection)?.write_all(&UNREAD)?;
+                }
                 child.tell(number)?;
                 child.wait()?;
                 *self.streams.get_mut(*connection).context("no such connection")? = None;
@@ -149,6 +165,24 @@ impl Server {
         let stream = self.streams.get_mut(connection).and_then(Option::as_mut);
         stream.context("the connection is not open")
     }
+}
+
+/// Waits until bytes are there and no more come.
+fn wait_until_stuck(stream: &TcpStream) -> Result<()> {
+    let begun = Instant::now();
+    let (mut there, mut since) = (0, Instant::now());
+    while there == 0 || since.elapsed() < STUCK {
+        ensure!(begun.elapsed() < PATIENCE, "the client does not write");
+        thread::sleep(Duration::from_millis(10));
+        let mut now: libc::c_int = 0;
+        // SAFETY: the number lives on.
+        let failed = unsafe { libc::ioctl(stream.as_raw_fd(), libc::FIONREAD, &raw mut now) } != 0;
+        ensure!(!failed, "FIONREAD: {}", std::io::Error::last_os_error());
+        if now != there {
+            (there, since) = (now, Instant::now());
+        }
+    }
+    Ok(())
 }
 
 impl Child {
@@ -190,60 +224,25 @@ impl Drop for Played {
 }
 
 /// Starts a client process, which knows the script and waits for the numbers of its steps.
-fn start(script: &Script) -> Result<Child> {
+fn start(script: &Script, way: &'static Way) -> Result<Child> {
     let (orders, mine) = UnixStream::pair()?;
     // SAFETY: this process has one thread, so the child may go on as it is.
     match unsafe { libc::fork() } {
         -1 => bail!("fork: {}", std::io::Error::last_os_error()),
         0 => {
             drop(orders);
-            let failed = client(script, mine).is_err_and(|error| {
-                eprintln!("client process: {error:#}");
-                true
-            });
-            std::process::exit(failed.into())
+            let played = Client::new(script, way, mine).and_then(Client::play);
+            std::process::exit(match played {
+                Ok(()) => 0,
+                Err(error) => {
+                    eprintln!("client process ({}): {error:#}", way.name);
+                    1
+                }
+            })
         }
         pid => {
             orders.set_read_timeout(Some(PATIENCE))?;
             Ok(Child { pid, orders })
         }
     }
-}
-
-/// A client process, until it is told to end.
-fn client(script: &Script, mut orders: UnixStream) -> Result<()> {
-    let mut sockets: Vec<Option<OwnedFd>> = script.connections.iter().map(|_| None).collect();
-    let mut number = [0; 4];
-    while orders.read_exact(&mut number).is_ok() && u32::from_le_bytes(number) != END {
-        let number = u32::from_le_bytes(number) as usize;
-        let step = script.steps.get(number).context("no such step")?;
-        let socket = |connection: usize| {
-            let socket = sockets.get(connection).and_then(Option::as_ref);
-            socket
-                .context("the connection is not open")
-                .map(AsRawFd::as_raw_fd)
-        };
-        match &step.action {
-            Action::Connect(connection) => {
-                let it = script
-                    .connections
-                    .get(*connection)
-                    .context("no such connection")?;
-                let connected = net::connect(it.local, it.remote)
-                    .with_context(|| format!("connecting {} to {}", it.local, it.remote))?;
-                *sockets.get_mut(*connection).context("no such connection")? = Some(connected);
-            }
-            Action::Send(connection, bytes) => call::send(socket(*connection)?, bytes, number)?,
-            Action::Receive(connection, bytes) => {
-                let read = call::receive(socket(*connection)?, bytes.len(), number)?;
-                ensure!(read == *bytes, "step {number} read something else");
-            }
-            Action::Close(connection) => {
-                *sockets.get_mut(*connection).context("no such connection")? = None;
-            }
-            Action::Exit => {}
-        }
-        orders.write_all(&[1])?;
-    }
-    Ok(())
 }

@@ -1,7 +1,8 @@
-//! The runs, one for each strategy, and how their outcome is written.
+//! The runs, two for each strategy, and how their outcome is written.
 //!
-//! gzip of, for each run, a line of words — `run`, the strategy, the exit code or `killed`, three lengths — and as many bytes of
-//! log, of spans and of problems. `xtask` reads it.
+//! gzip of, for each run, a line of words — what was played, the strategy, the exit code or `killed`, four lengths — and as many
+//! bytes of log, of spans, of problems and of what [`course`] reports. What is played is all captures at the same time (`run`), and
+//! where that worked, all ways of moving bytes (`ways`). `xtask` reads it.
 
 use std::{
     env,
@@ -12,7 +13,10 @@ use std::{
 use anyhow::Result;
 use flate2::{Compression, write::GzEncoder};
 
-use crate::trace::{Outcome, Trace};
+use crate::{
+    course,
+    trace::{Outcome, Trace},
+};
 
 /// Runs with each strategy; what a run comes to is written before the next begins.
 ///
@@ -23,6 +27,7 @@ pub(crate) fn all(
     dir: &Path,
     strategies: &[String],
     captures: &[PathBuf],
+    ways: &[PathBuf],
     into: &mut dyn Write,
 ) -> Result<()> {
     let guest = env::current_exe()?;
@@ -34,25 +39,39 @@ pub(crate) fn all(
             dir,
             captures,
         };
-        let outcome = trace.run(strategy).unwrap_or_else(|error| Outcome {
-            problems: vec![format!("{error:#}")],
-            ..Outcome::default()
-        });
-        let Outcome {
-            code,
-            log,
-            spans,
-            problems,
-        } = outcome;
-        let code = code.map_or_else(|| "killed".into(), |code| code.to_string());
-        let problems = problems.join("\n");
-        let lengths = [log.len(), spans.len(), problems.len()].map(|n| n.to_string());
-        writeln!(gzip, "run {strategy} {code} {}", lengths.join(" "))?;
-        gzip.write_all(&log)?;
-        gzip.write_all(&spans)?;
-        gzip.write_all(problems.as_bytes())?;
-        gzip.flush()?;
+        let outcome = trace.run(strategy).unwrap_or_else(failed);
+        let works = outcome.code == Some(0);
+        write(&mut gzip, "run", strategy, outcome, "")?;
+        if works {
+            let (outcome, report) = course::run(&trace, ways, strategy).unwrap_or_else(|error| (failed(error), String::new()));
+            write(&mut gzip, "ways", strategy, outcome, &report)?;
+        }
     }
     gzip.finish()?;
     Ok(())
+}
+
+fn failed(error: anyhow::Error) -> Outcome {
+    Outcome {
+        problems: vec![format!("{error:#}")],
+        ..Outcome::default()
+    }
+}
+
+fn write(into: &mut dyn Write, played: &str, strategy: &str, outcome: Outcome, report: &str) -> Result<()> {
+    let Outcome {
+        code,
+        log,
+        spans,
+        problems,
+    } = outcome;
+    let code = code.map_or_else(|| "killed".into(), |code| code.to_string());
+    let problems = problems.join("\n");
+    let parts = [&log[..], &spans, problems.as_bytes(), report.as_bytes()];
+    let lengths = parts.map(|part| part.len().to_string());
+    writeln!(into, "{played} {strategy} {code} {}", lengths.join(" "))?;
+    for part in parts {
+        into.write_all(part)?;
+    }
+    Ok(into.flush()?)
 }

@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -25,6 +25,8 @@ const FILLER: u8 = b'.';
 /// The clients of a capture.
 #[derive(Default)]
 pub(crate) struct Script {
+    /// The capture.
+    pub(crate) path: PathBuf,
     /// Number of client processes.
     pub(crate) processes: usize,
     /// Connections, by number.
@@ -124,7 +126,11 @@ impl Script {
             reading.holes
         );
         let end = replay.end();
-        reading.script(end).with_context(|| path.display().to_string())
+        let script = reading.script(end).with_context(|| path.display().to_string())?;
+        Ok(Script {
+            path: path.to_owned(),
+            ..script
+        })
     }
 }
 

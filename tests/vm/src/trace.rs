@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail, ensure};
 const READY: Duration = Duration::from_secs(120);
 /// What it logs then.
 const READY_MARK: &str = "\"message\":\"ready\"";
-/// How long a player may take beyond the length of its capture, and rmqtrace to its end.
+/// How long rmqtrace may take to its end.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a run left behind.
@@ -45,11 +45,33 @@ pub(crate) struct Trace<'a> {
 }
 
 impl Trace<'_> {
-    /// Traces with this strategy.
+    /// Traces the clients of all captures with this strategy.
     ///
     /// # Errors
     /// The machine is not able to try it at all.
     pub(crate) fn run(&self, strategy: &str) -> Result<Outcome> {
+        let mut players = Vec::new();
+        let run = |command: &mut Command| {
+            command.arg("run");
+        };
+        let outcome = self.with_tracer(strategy, run, || self.play(&mut players))?;
+        for player in &mut players {
+            drop(player.stdin.take());
+            player.wait()?;
+        }
+        Ok(outcome)
+    }
+
+    /// Starts rmqtrace with this command and strategy, waits until it is ready, works, and ends it.
+    ///
+    /// # Errors
+    /// It cannot be started, or gets stuck.
+    pub(crate) fn with_tracer(
+        &self,
+        strategy: &str,
+        subcommand: impl FnOnce(&mut Command),
+        work: impl FnOnce() -> Result<()>,
+    ) -> Result<Outcome> {
         let spans = self.dir.join("spans.jsonl");
         let log = self.dir.join("rmqtrace.log");
         for file in [&spans, &log] {
@@ -59,8 +81,10 @@ impl Trace<'_> {
         }
         // `trace` shows what the verifier says
         let level = env::var("RMQTRACE_LOG_LEVEL").unwrap_or_else(|_| "debug".into());
-        let mut tracer = Command::new(self.rmqtrace)
-            .args(["run", "--capture", strategy, "--print", "none", "--exe"])
+        let mut tracer = Command::new(self.rmqtrace);
+        subcommand(&mut tracer);
+        let mut tracer = tracer
+            .args(["--capture", strategy, "--print", "none", "--exe"])
             .arg(self.guest)
             .args(["--log-format", "json", "--otlp-file"])
             .arg(&spans)
@@ -73,9 +97,11 @@ impl Trace<'_> {
         let status = match wait_ready(&mut tracer, &log)? {
             Some(status) => Some(status),
             None => {
-                if let Err(error) = self.play(&mut tracer) {
+                if let Err(error) = work() {
                     problems.push(format!("{error:#}"));
                 }
+                // SAFETY: a child of this process that is not waited for yet.
+                unsafe { libc::kill(tracer.id().try_into()?, libc::SIGTERM) };
                 wait(&mut tracer, PATIENCE)?
             }
         };
@@ -92,9 +118,9 @@ impl Trace<'_> {
         })
     }
 
-    /// Plays all captures, each by a process of its own; ends the tracer while the players' clients still live.
-    fn play(&self, tracer: &mut Child) -> Result<()> {
-        let mut players = Vec::new();
+    /// Plays all captures, each by a process of its own, whose clients then still live.
+    fn play(&self, players: &mut Vec<Child>) -> Result<()> {
+        let first = players.len();
         for capture in self.captures {
             let player = Command::new(self.guest)
                 .arg("play")
@@ -103,32 +129,24 @@ impl Trace<'_> {
                 .stdout(Stdio::piped())
                 .spawn()
                 .context("starting a player")?;
-            players.push((capture, player));
+            players.push(player);
         }
         let mut failed = Vec::new();
-        for (capture, player) in &mut players {
+        for (capture, player) in self.captures.iter().zip(&mut players[first..]) {
             let said = player.stdout.take().map(first_line).transpose()?;
-            if said.as_deref() != Some(PLAYED) {
+            if !said.is_some_and(|said| said.starts_with(PLAYED)) {
                 failed.push(capture.display().to_string());
             }
         }
-        // SAFETY: a child of this process that is not waited for yet.
-        unsafe { libc::kill(tracer.id().try_into()?, libc::SIGTERM) };
-        let ended = wait(tracer, PATIENCE)?;
-        for (_, player) in &mut players {
-            drop(player.stdin.take());
-            player.wait()?;
-        }
         ensure!(failed.is_empty(), "not played to the end: {}", failed.join(", "));
-        ensure!(ended.is_some(), "rmqtrace does not end");
         Ok(())
     }
 }
 
-/// What a player says when it has played.
-pub(crate) const PLAYED: &str = "played";
+/// What a player says when it has played, before the number of its network namespace.
+pub(crate) const PLAYED: &str = "played ";
 
-fn first_line(output: ChildStdout) -> Result<String> {
+pub(crate) fn first_line(output: ChildStdout) -> Result<String> {
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line)?;
     Ok(line.trim_end().to_owned())

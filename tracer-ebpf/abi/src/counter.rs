@@ -48,9 +48,10 @@ counters! {
     /// Stream bytes of those operations.
     NoSlotBytes = 12, "no_slot_bytes";
     /// Stream bytes of judged connections before the first frame of their direction, declared as ranges without bytes:
-    /// what is left of a frame that was under way when the tracer came.
+    /// what is left of a frame that was under way when the tracer came, or what could not be read before the verdict.
     UnplacedBytes = 13, "unplaced_bytes";
-    /// Stream bytes that went past the hooks, found by a jump of the TCP sequence number.
+    /// Stream bytes that went past the hooks, found by a jump of the TCP sequence number, declared as ranges without
+    /// bytes.
     SkippedBytes = 14, "skipped_bytes";
     /// Operations on judged connections of processes that the filter denies.
     Filtered = 15, "filtered";
@@ -65,6 +66,11 @@ counters! {
     ForeignTls = 19, "connections_tls";
     /// Likewise those that begin as HTTP/2 does, as gRPC without TLS.
     ForeignHttp2 = 20, "connections_http2";
+    /// Operations that found another one of their direction under way: threads that write to one socket without a lock.
+    /// Their bytes are among [`Counter::SkippedBytes`].
+    Contended = 21, "contended";
+    /// Stream bytes of operations whose start could not be read, on connections that were not judged yet.
+    UnjudgedNoBufferBytes = 22, "unjudged_no_buffer_bytes";
 }
 
 /// Number of counters.

@@ -17,6 +17,8 @@ const MEMBERS: &[(&str, &str, &str)] = &[
     ("SK_PROTOCOL", "sock", "sk_protocol"),
     ("WRITE_SEQ", "tcp_sock", "write_seq"),
     ("COPIED_SEQ", "tcp_sock", "copied_seq"),
+    ("RCV_NXT", "tcp_sock", "rcv_nxt"),
+    ("BYTES_SENT", "tcp_sock", "bytes_sent"),
     ("TASK_SIGNAL", "task_struct", "signal"),
     ("SIGNAL_LIVE", "signal_struct", "live.counter"),
 ];

@@ -40,6 +40,18 @@ impl Difference {
     pub(super) fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.extra.is_empty()
     }
+
+    /// Two of each kind.
+    pub(super) fn examples(&self) -> Vec<String> {
+        [
+            ("missing", &self.missing),
+            ("other", &self.extra),
+            ("wrong", &self.wrong),
+        ]
+        .into_iter()
+        .flat_map(|(what, spans)| spans.iter().take(2).map(move |span| format!("{what}: {span}")))
+        .collect()
+    }
 }
 
 impl Expected {
@@ -72,25 +84,20 @@ impl Expected {
         self.originals.len()
     }
 
-    /// What differs from these spans, OTLP in lines of JSON.
-    ///
-    /// # Errors
-    /// They are something else.
-    pub(super) fn compare(&self, artifacts: &Artifacts, spans: &[u8]) -> Result<Difference> {
-        let file = artifacts.target.join("vm/spans.jsonl");
-        fs::write(&file, spans)?;
+    /// What differs from these spans.
+    pub(super) fn compare(&self, spans: &[Span]) -> Difference {
         let mut difference = Difference {
             missing: Vec::new(),
             extra: Vec::new(),
             wrong: Vec::new(),
         };
         let mut left = self.spans.clone();
-        for span in read(&file)? {
-            let words = self.words(&span);
+        for span in spans {
+            let words = self.words(span);
             match left.get_mut(&words).filter(|n| **n > 0) {
                 Some(n) => *n -= 1,
                 None => {
-                    if !self.originals.iter().any(|original| says_less(&span, original)) {
+                    if !self.originals.iter().any(|original| says_less(span, original)) {
                         difference.wrong.push(words.clone());
                     }
                     difference.extra.push(words);
@@ -101,7 +108,7 @@ impl Expected {
             difference.missing.extend(std::iter::repeat_n(words, n));
         }
         difference.extra.sort();
-        Ok(difference)
+        difference
     }
 
     /// A span without what differs from run to run.
@@ -133,6 +140,16 @@ impl Expected {
         }
         words
     }
+}
+
+/// Spans from OTLP in lines of JSON.
+///
+/// # Errors
+/// They are something else.
+pub(super) fn spans(artifacts: &Artifacts, lines: &[u8]) -> Result<Vec<Span>> {
+    let file = artifacts.target.join("vm/spans.jsonl");
+    fs::write(&file, lines)?;
+    read(&file)
 }
 
 /// Whether a span says nothing of its message that another does not say too.

@@ -28,16 +28,19 @@ pub(super) fn initial_files(
     guest: &Path,
     rmqtrace: &Path,
     captures: &[PathBuf],
+    ways: &[PathBuf],
 ) -> Result<PathBuf> {
     let read = |path: &Path| fs::read(path).with_context(|| format!("reading {}", path.display()));
     let mut archive = Archive::new();
     archive.file("init", &read(guest)?);
     archive.file("rmqtrace", &read(rmqtrace)?);
     archive.file("tracer-ebpf.o", &read(&artifacts.ebpf_object())?);
-    archive.directory("captures");
-    for capture in captures {
-        let name = capture.file_name().unwrap_or_default().to_string_lossy();
-        archive.file(&format!("captures/{name}"), &read(capture)?);
+    for (directory, captures) in [("captures", captures), ("ways", ways)] {
+        archive.directory(directory);
+        for capture in captures {
+            let name = capture.file_name().unwrap_or_default().to_string_lossy();
+            archive.file(&format!("{directory}/{name}"), &read(capture)?);
+        }
     }
     let path = artifacts.target.join("vm/initramfs.cpio");
     fs::create_dir_all(path.parent().unwrap_or(&path))?;

@@ -11,6 +11,7 @@ mod machine;
 mod outcome;
 mod page;
 mod verdict;
+mod ways;
 
 use std::{fs, path::PathBuf, process::Command, time::Instant};
 
@@ -21,7 +22,9 @@ use testbed::Artifacts;
 use self::{
     compare::Expected,
     kernels::{Kernel, LINES},
+    outcome::Played,
     verdict::{Row, Wanted},
+    ways::{Captures, Course},
 };
 use crate::{
     build::cargo,
@@ -63,26 +66,35 @@ const SCENARIOS: [&str; 12] = [
 /// The task.
 pub(crate) fn vm(options: &Options) -> Result<()> {
     let only = options.only.as_deref();
-    let rows = try_on(|name| only.is_none_or(|only| name.starts_with(only)))?;
+    let found = try_on(|name| only.is_none_or(|only| name.starts_with(only)))?;
     if options.only.is_none() {
-        page::write(&Artifacts::locate(), &rows)?;
+        page::write(&Artifacts::locate(), &found.rows, &found.courses)?;
     }
-    check(&rows)
+    found.check()
 }
 
 /// As a step of `cargo xtask test`: one kernel of each strategy, and this machine's own; the page is left alone.
 pub(crate) fn test() -> Result<()> {
-    check(&try_on(|name| ["6.1", "6.12", "host"].contains(&name))?)
+    try_on(|name| ["6.1", "6.12", "host"].contains(&name))?.check()
 }
 
-fn check(rows: &[Row]) -> Result<()> {
-    let bad: Vec<String> = rows
-        .iter()
-        .filter(|row| !row.is_good())
-        .map(|row| format!("{} with {}", row.kernel, row.asked))
-        .collect();
-    ensure!(bad.is_empty(), "not as it should be: {}", bad.join(", "));
-    Ok(())
+/// What all runs came to.
+#[derive(Default)]
+struct Found {
+    rows: Vec<Row>,
+    courses: Vec<Course>,
+}
+
+impl Found {
+    fn check(&self) -> Result<()> {
+        let rows = self.rows.iter().filter(|row| !row.is_good());
+        let rows = rows.map(|row| format!("{} with {}", row.kernel, row.asked));
+        let courses = self.courses.iter().filter(|course| !course.is_good());
+        let courses = courses.map(|course| format!("ways of moving bytes on {} with {}", course.kernel, course.strategy));
+        let bad: Vec<String> = rows.chain(courses).collect();
+        ensure!(bad.is_empty(), "not as it should be: {}", bad.join(", "));
+        Ok(())
+    }
 }
 
 /// What the machines need; each part is named where it is absent.
@@ -128,7 +140,7 @@ pub(crate) fn setup(say: Say) -> Result<()> {
 }
 
 /// Runs what is wanted and prints a line for each run.
-fn try_on(is_wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
+fn try_on(is_wanted: impl Fn(&str) -> bool) -> Result<Found> {
     setup(Say::Changes)?;
     let artifacts = Artifacts::locate();
     let (guest, rmqtrace) = build(&artifacts)?;
@@ -136,20 +148,31 @@ fn try_on(is_wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
     fs::create_dir_all(artifacts.target.join("vm"))?;
     let expected = Expected::of(&artifacts, &rmqtrace, &captures)?;
     println!("vm: {} spans of {} captures", expected.count(), captures.len());
-    let files = machine::initial_files(&artifacts, &guest, &rmqtrace, &captures)?;
-    let mut rows = Vec::new();
-    let judge = |name: &str, outcome: &[u8], wanted: &Wanted, rows: &mut Vec<Row>| -> Result<()> {
+    let ways = Captures::make(&artifacts, &guest, &rmqtrace, &captures)?;
+    let files = machine::initial_files(&artifacts, &guest, &rmqtrace, &captures, &ways.files)?;
+    
+    let mut found = Found::default();
+    let judge = |name: &str, outcome: &[u8], wanted: &Wanted, found: &mut Found| -> Result<()> {
         let runs = outcome::read(outcome)?;
+        let played = runs.iter().filter(|run| run.played == Played::Captures).count();
         ensure!(
-            runs.len() == wanted.strategies.len(),
-            "{name}: {} runs, wanted {}",
-            runs.len(),
+            played == wanted.strategies.len(),
+            "{name}: {played} runs, wanted {}",
             wanted.strategies.len()
         );
         for run in runs {
-            let row = Row::judge(name, run, wanted, &expected, &artifacts)?;
-            println!("{row}");
-            rows.push(row);
+            match run.played {
+                Played::Captures => {
+                    let row = Row::judge(name, run, wanted, &expected, &artifacts)?;
+                    println!("{row}");
+                    found.rows.push(row);
+                }
+                Played::Ways => {
+                    let course = Course::judge(name, &run, &ways, &artifacts)?;
+                    println!("{course}");
+                    found.courses.push(course);
+                }
+            }
         }
         Ok(())
     };
@@ -161,15 +184,15 @@ fn try_on(is_wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
         let outcome = machine::boot(&artifacts, &kernel, &files, wanted.strategies)
             .with_context(|| format!("Linux {}", line.version))?;
         println!("vm: {package} ({:.0} s)", started.elapsed().as_secs_f64());
-        judge(package, &outcome, &wanted, &mut rows)?;
+        judge(package, &outcome, &wanted, &mut found)?;
     }
     if is_wanted("host") {
         let wanted = Wanted::HOST;
-        let outcome = native(&artifacts, &guest, &rmqtrace, &captures, &wanted)?;
-        judge("this machine's own", &outcome, &wanted, &mut rows)?;
+        let outcome = native(&artifacts, &guest, &rmqtrace, &captures, &ways.files, &wanted)?;
+        judge("this machine's own", &outcome, &wanted, &mut found)?;
     }
-    ensure!(!rows.is_empty(), "no kernel's version begins so");
-    Ok(rows)
+    ensure!(!found.rows.is_empty(), "no kernel's version begins so");
+    Ok(found)
 }
 
 /// The static programs: the guest, and rmqtrace, which gets the object beside it.
@@ -203,6 +226,7 @@ fn native(
     guest: &PathBuf,
     rmqtrace: &PathBuf,
     captures: &[PathBuf],
+    ways: &[PathBuf],
     wanted: &Wanted,
 ) -> Result<Vec<u8>> {
     let dir = artifacts.run_directory("vm-host")?;
@@ -211,6 +235,8 @@ fn native(
         .args([rmqtrace, &dir])
         .arg(wanted.strategies.join(","))
         .args(captures)
+        .arg("--")
+        .args(ways)
         .env("RMQTRACE_EBPF_OBJECT", artifacts.ebpf_object())
         .output()
         .with_context(|| format!("starting {}", guest.display()))?;

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 /// One run of the tracer.
 pub(super) struct Run {
+    /// What was played.
+    pub(super) played: Played,
     /// The strategy that was asked for.
     pub(super) asked: String,
     /// Exit code; `None`: it was killed.
@@ -18,6 +20,49 @@ pub(super) struct Run {
     pub(super) spans: Vec<u8>,
     /// What else went wrong.
     pub(super) problems: String,
+    /// What became of each way of moving bytes.
+    pub(super) ways: Vec<Way>,
+}
+
+/// What was played.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Played {
+    /// All captures at the same time.
+    Captures,
+    /// One capture or another, in each way of moving bytes.
+    Ways,
+}
+
+/// A way of moving bytes, and what the guest found in the recording of it (tests/vm/src/course.rs).
+pub(super) struct Way {
+    pub(super) name: String,
+    /// `all`, `some` or `nothing`: what the tracer is to see.
+    pub(super) sees: String,
+    /// The processes that played it.
+    pub(super) processes: Vec<i64>,
+    /// Bytes that the recognised connections moved.
+    pub(super) moved: u64,
+    /// Bytes that were declared, and that ordinary calls would have shown.
+    pub(super) unseen: u64,
+    /// What is wrong with the account; empty: nothing.
+    pub(super) problems: String,
+}
+
+impl Way {
+    fn read(line: &str) -> Result<Way> {
+        let words: Vec<&str> = line.split('\t').collect();
+        let [name, sees, processes, moved, unseen, problems] = words[..] else {
+            anyhow::bail!("not the account of a way: {line:?}");
+        };
+        Ok(Way {
+            name: name.into(),
+            sees: sees.into(),
+            processes: processes.split(',').filter_map(|process| process.parse().ok()).collect(),
+            moved: moved.parse()?,
+            unseen: unseen.parse()?,
+            problems: problems.into(),
+        })
+    }
 }
 
 /// What is of interest in a log.
@@ -65,8 +110,13 @@ pub(super) fn read(outcome: &[u8]) -> Result<Vec<Run>> {
 
 fn run(line: &str, reader: &mut impl Read) -> Result<Run> {
     let words: Vec<&str> = line.split(' ').collect();
-    let ["run", asked, code, lengths @ ..] = &words[..] else {
+    let [played, asked, code, lengths @ ..] = &words[..] else {
         anyhow::bail!("not the start of a run");
+    };
+    let played = match *played {
+        "run" => Played::Captures,
+        "ways" => Played::Ways,
+        _ => anyhow::bail!("not the start of a run"),
     };
     let mut part = |i: usize| -> Result<Vec<u8>> {
         let length: usize = lengths.get(i).context("a length is missing")?.parse()?;
@@ -74,13 +124,15 @@ fn run(line: &str, reader: &mut impl Read) -> Result<Run> {
         reader.read_exact(&mut bytes)?;
         Ok(bytes)
     };
-    let (log, spans, problems) = (part(0)?, part(1)?, part(2)?);
+    let (log, spans, problems, ways) = (part(0)?, part(1)?, part(2)?, part(3)?);
     Ok(Run {
+        played,
         asked: (*asked).to_owned(),
         code: code.parse().ok(),
         log: Log::read(&String::from_utf8_lossy(&log)),
         spans,
         problems: String::from_utf8_lossy(&problems).into_owned(),
+        ways: String::from_utf8_lossy(&ways).lines().map(Way::read).collect::<Result<_>>()?,
     })
 }
 
@@ -136,7 +188,7 @@ mod tests {
 
     use flate2::{Compression, write::GzEncoder};
 
-    use super::read;
+    use super::{Played, read};
 
     #[test]
     fn runs_and_what_their_logs_say() {
@@ -150,8 +202,10 @@ mod tests {
         );
         let refusal = "rmqtrace: no\n";
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        write!(gzip, "run auto 0 {} 2 0\n{log}{{}}", log.len()).unwrap();
-        write!(gzip, "run socktrace 4 {} 0 3\n{refusal}bad", refusal.len()).unwrap();
+        write!(gzip, "run auto 0 {} 2 0 0\n{log}{{}}", log.len()).unwrap();
+        write!(gzip, "run socktrace 4 {} 0 3 0\n{refusal}bad", refusal.len()).unwrap();
+        let way = "splice\tsome\t7,8\t100\t20\t\n";
+        write!(gzip, "ways auto 0 0 0 0 {}\n{way}", way.len()).unwrap();
         let runs = read(&gzip.finish().unwrap()).unwrap();
         assert_eq!((runs[0].asked.as_str(), runs[0].code), ("auto", Some(0)));
         assert_eq!(runs[0].log.strategy.as_deref(), Some("fentry"));
@@ -162,12 +216,15 @@ mod tests {
         assert_eq!(runs[0].spans, b"{}");
         assert_eq!(runs[1].log.refusal, "rmqtrace: no");
         assert_eq!(runs[1].problems, "bad");
+        assert_eq!((runs[0].played, runs[2].played), (Played::Captures, Played::Ways));
+        let way = &runs[2].ways[0];
+        assert_eq!((way.name.as_str(), way.unseen, &way.processes[..]), ("splice", 20, &[7, 8][..]));
     }
 
     #[test]
     fn a_cut_outcome_is_an_error() {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-        gzip.write_all(b"run auto 0 9 0 0\nabc").unwrap();
+        gzip.write_all(b"run auto 0 9 0 0 0\nabc").unwrap();
         assert!(read(&gzip.finish().unwrap()).is_err());
     }
 }

@@ -5,21 +5,26 @@ use std::{collections::BTreeMap, fmt::Write, fs};
 use anyhow::{Context, Result};
 use testbed::Artifacts;
 
-use super::verdict::{Row, VERIFIER_LIMIT, VERIFIER_PERCENT};
+use super::{
+    verdict::{Row, VERIFIER_LIMIT, VERIFIER_PERCENT},
+    ways::Course,
+};
 
 /// What stands above the tables.
 const HEAD: &str = include_str!("page.md");
+/// What stands above the last one.
+const WAYS: &str = include_str!("ways.md");
 
 /// Writes the page.
 ///
 /// # Errors
 /// The file cannot be written.
-pub(super) fn write(artifacts: &Artifacts, rows: &[Row]) -> Result<()> {
+pub(super) fn write(artifacts: &Artifacts, rows: &[Row], courses: &[Course]) -> Result<()> {
     let path = artifacts.root.join("docs/kernels.md");
-    fs::write(&path, text(rows)).with_context(|| format!("writing {}", path.display()))
+    fs::write(&path, text(rows, courses)).with_context(|| format!("writing {}", path.display()))
 }
 
-fn text(rows: &[Row]) -> String {
+fn text(rows: &[Row], courses: &[Course]) -> String {
     let mut page = HEAD.to_owned();
     page.push_str("| Kernel | Asked for | Taken | Load | Skipped runs | Bytes lost | Result |\n|---|---|---|---|---|---|---|\n");
     for row in rows {
@@ -46,7 +51,46 @@ fn text(rows: &[Row]) -> String {
         "\n## What the verifier walks through\n\nInstructions, of {VERIFIER_LIMIT}; more than {VERIFIER_PERCENT} % fails.\n\n"
     );
     page.push_str(&verified(rows));
+    page.push('\n');
+    page.push_str(WAYS);
+    page.push_str(&ways(courses));
     page
+}
+
+/// A row for each way of moving bytes, a column for each kernel and strategy.
+fn ways(courses: &[Course]) -> String {
+    let mut table = String::from("| Way |");
+    for course in courses {
+        let _ = write!(table, " {}, `{}` |", package(&course.kernel), course.strategy);
+    }
+    table.push_str("\n|---|");
+    courses.iter().for_each(|_| table.push_str("---|"));
+    table.push('\n');
+    let names = courses.first().map_or(&[][..], |course| &course.ways);
+    for name in names.iter().map(|way| &way.name) {
+        let _ = write!(table, "| {name} |");
+        for course in courses {
+            let way = course.ways.iter().find(|way| way.name == *name);
+            let result = way.map_or("", |way| &way.result);
+            let bad = way.is_some_and(|way| !way.wrong.is_empty());
+            let _ = if bad {
+                write!(table, " **{result}** |")
+            } else {
+                write!(table, " {result} |")
+            };
+        }
+        table.push('\n');
+    }
+    table
+}
+
+/// The name of a package without what all have.
+fn package(name: &str) -> String {
+    name.split("-cloud")
+        .next()
+        .unwrap_or(name)
+        .replace("linux-image-", "Debian ")
+        .replace("linux-binary-", "Debian ")
 }
 
 /// The package and its version.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use testbed::Artifacts;
 
 use super::{
-    compare::Expected,
+    compare::{self, Expected},
     kernels::Line,
     outcome::{Program, Run},
 };
@@ -124,7 +124,7 @@ impl Row {
             if !right.is_empty() && taken != right {
                 wrong.push(format!("it took the strategy {taken:?}"));
             }
-            let difference = expected.compare(artifacts, &run.spans)?;
+            let difference = expected.compare(&compare::spans(artifacts, &run.spans)?);
             let (missing, extra) = (difference.missing.len(), difference.extra.len());
             let count = expected.count();
             if difference.is_empty() {
@@ -136,18 +136,8 @@ impl Row {
                     count - missing
                 )
             } else {
-                let show = |what: &str, spans: &[String]| {
-                    let spans: Vec<String> = spans
-                        .iter()
-                        .take(2)
-                        .map(|span| format!("{what}: {span}"))
-                        .collect();
-                    spans
-                };
                 wrong.push(format!("{missing} spans are missing, {extra} are others"));
-                wrong.extend(show("missing", &difference.missing));
-                wrong.extend(show("other", &difference.extra));
-                wrong.extend(show("wrong", &difference.wrong));
+                wrong.extend(difference.examples());
                 format!("{missing} of {count} spans differ")
             }
         };
