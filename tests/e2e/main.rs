@@ -6,6 +6,7 @@
 
 mod accounting;
 mod canary;
+mod chaos;
 mod check;
 mod clients;
 mod consuming;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
     trials.extend(proxy::trials(&world));
     trials.extend(foreign::trials(&world));
     trials.extend(unreadable::trials(&world));
+    trials.extend(chaos::trials(&world));
     trials.extend(settings::trials(&world));
     trials.extend(accounting::trials(&world));
     trials.extend(lifecycle::trials(&world));

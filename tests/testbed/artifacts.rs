@@ -54,6 +54,11 @@ impl Artifacts {
         Artifacts { root, cache, target }
     }
 
+    /// Servers and clients of other protocols: the root of a file system with their packages.
+    pub fn foreign(&self) -> PathBuf {
+        self.cache.join("foreign-1")
+    }
+
     /// Jars of name server and broker.
     pub fn server_jars(&self, version: &str) -> PathBuf {
         self.cache.join(format!("jars/server-{version}"))

@@ -45,7 +45,8 @@ pub struct Server {
     pub broker: SocketAddr,
     /// Declared before the name server, so that it is stopped first.
     broker_process: Child,
-    _name_server_process: Child,
+    broker_config: PathBuf,
+    name_server_process: Child,
     java: Java,
 }
 
@@ -90,9 +91,20 @@ impl Server {
             name_server,
             broker,
             broker_process,
-            _name_server_process: name_server_process,
+            broker_config,
+            name_server_process,
             java,
         })
+    }
+
+    /// Ends the broker as a power cut would, and starts it again.
+    pub fn restart_broker(&mut self) -> Result<()> {
+        self.broker_process.signal(libc::SIGKILL)?;
+        self.broker_process.wait(READY)?;
+        self.broker_process = self
+            .java
+            .start_broker(&self.broker_config, self.name_server_process.pid())?;
+        self.broker_process.wait_for_log("boot success", READY)
     }
 
     /// Creates topics with `queues` queues each and waits until the name server tells clients about them.

@@ -3,6 +3,7 @@
 
 pub(crate) mod apt;
 pub(crate) mod ebpf_toolchain;
+pub(crate) mod foreign;
 pub(crate) mod go;
 pub(crate) mod java;
 pub(crate) mod node;
@@ -62,7 +63,8 @@ pub(crate) fn testbed(say: Say) -> Result<()> {
     node::client(&artifacts, say)?;
     rust::client(&artifacts, say)?;
     go::collector(&artifacts, say)?;
-    go::jaeger(&artifacts, say)
+    go::jaeger(&artifacts, say)?;
+    foreign::ensure(&artifacts, say)
 }
 
 /// What counts instructions.

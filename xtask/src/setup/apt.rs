@@ -1,6 +1,7 @@
 //! Debian packages, where there is apt and we are root.
 
 use std::{
+    path::Path,
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -36,6 +37,20 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
             .args(["install", "-y", "--no-install-recommends"])
             .args(packages),
         &format!("apt-{}", packages[0]),
+    )
+}
+
+/// Downloads packages, and what they need that is not installed, into a directory; installs nothing.
+pub(crate) fn download(packages: &[&str], into: &Path) -> Result<()> {
+    update()?;
+    console::run_quietly(
+        apt_get()
+            .args(["install", "-y", "--no-install-recommends", "--download-only"])
+            .arg("-o")
+            .arg(format!("Dir::Cache::Archives={}", into.display()))
+            .args(["-o", "APT::Sandbox::User=root"])
+            .args(packages),
+        &format!("apt-download-{}", packages[0]),
     )
 }
 

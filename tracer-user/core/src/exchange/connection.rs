@@ -128,6 +128,10 @@ impl Connection {
 
     /// Takes in bytes.
     pub(crate) fn handle_data(&mut self, data: &Data<'_>, lifecycle: &mut Lifecycle) {
+        // a socket can go to another process, by fork or by hand; what was asked before stays the first one's
+        if data.direction == Direction::SEND && data.process != self.peer.process {
+            Arc::make_mut(&mut self.peer).process = data.process;
+        }
         let half = self.half(data.direction);
         half.end = half.end.max(Some(data.offset.saturating_add(data.length.into())));
         half.stream

@@ -74,6 +74,23 @@ fn an_announcement_may_come_after_the_first_bytes() {
 }
 
 #[test]
+fn a_socket_goes_to_another_process() {
+    let mut s = Script::new();
+    let c = s.connect();
+    s.at(10).write(c, send(1, "orders", &format!("UNIQ_KEY={K1}")));
+    s.hand_over(c, 101);
+    s.at(20).read(c, sent(1, 0));
+    s.at(30).write(c, send(2, "orders", &format!("UNIQ_KEY={K2}")));
+    s.at(31).read(c, sent(2, 0));
+    s.at(40).write(c, pull(3, "cg", "orders", 0, 1, None));
+    s.at(41).read(c, found(3, 2, &[message("orders", 1, K3)]));
+    s.at(50).write(c, update_offset(4, "cg", "orders", 0, 2));
+    let spans = s.spans();
+    let processes: Vec<u32> = spans.iter().map(|span| span.process.0).collect();
+    assert_eq!(processes, [100, 101, 101], "{}", brief(&spans));
+}
+
+#[test]
 fn a_send_and_its_delivery_on_two_hosts_join() {
     let mut producer = Script::new();
     let c = producer.connect();

@@ -101,6 +101,12 @@ impl Script {
         self.frame(conn, Direction::RECV, frame)
     }
 
+    /// From now on the connection is another process's.
+    pub(crate) fn hand_over(&mut self, conn: Conn, process: u32) -> &mut Script {
+        self.processes.insert(conn.0, process);
+        self
+    }
+
     /// A frame that goes by unseen.
     pub(crate) fn lose(&mut self, conn: Conn, direction: Direction, frame: Frame) -> &mut Script {
         *self.offsets.entry((conn.0, direction.0)).or_default() += frame.bytes().len() as u64;

@@ -1,5 +1,7 @@
 //! Processes that never speak RocketMQ are looked at and left alone.
 
+mod servers;
+
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -14,7 +16,7 @@ use testbed::totals::total;
 use crate::{scene::Scene, world::World};
 
 /// Request and answer of other protocols, some of them close to ours: a length first, or JSON inside.
-const PROTOCOLS: [(&str, &[u8], &[u8]); 6] = [
+const PROTOCOLS: [(&str, &[u8], &[u8]); 11] = [
     (
         "HTTP",
         b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
@@ -32,6 +34,27 @@ const PROTOCOLS: [(&str, &[u8], &[u8]); 6] = [
         b"R\0\0\0\x08\0\0\0\0",
     ),
     (
+        "HTTP/2",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+        b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0",
+    ),
+    (
+        "MQTT",
+        b"\x10\x10\0\x04MQTT\x04\x02\0\x3c\0\x04test",
+        b"\x20\x02\0\0",
+    ),
+    ("AMQP", b"AMQP\0\0\x09\x01", b"\x01\0\0\0\0\0\x04\0\x0a\0\x0a\xce"),
+    (
+        "Dubbo",
+        b"\xda\xbb\xc2\0\0\0\0\0\0\0\0\x01\0\0\0\x05\x052.0.",
+        b"\xda\xbb\x02\x14\0\0\0\0\0\0\0\x01\0\0\0\x02\x91\x91",
+    ),
+    (
+        "MySQL",
+        b"\x20\0\0\x01\x85\xa6\xff\x01\0\0\0\x01\x21\0\0\0",
+        b"\x07\0\0\x02\0\0\0\x02\0\0\0",
+    ),
+    (
         "length and JSON",
         b"\0\0\0\x16{\"code\":10,\"opaque\":1}",
         b"\0\0\0\x0a{\"code\":0}",
@@ -44,7 +67,13 @@ const PROTOCOLS: [(&str, &[u8], &[u8]); 6] = [
 ];
 
 pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
-    crate::cases(world, "foreign", &[("other protocols stay unjudged", run)])
+    let mut trials = crate::cases(
+        world,
+        "foreign",
+        &[("other protocols stay unjudged", run), ("random bytes", random)],
+    );
+    trials.extend(servers::trials(world));
+    trials
 }
 
 fn run(world: &World) -> Result<()> {
@@ -64,6 +93,34 @@ fn run(world: &World) -> Result<()> {
         total(&log, "connections_foreign")? >= 2 * u64::try_from(PROTOCOLS.len())?,
         "{log}"
     );
+    Ok(())
+}
+
+/// Bytes of all lengths, in which nothing is meant.
+fn random(world: &World) -> Result<()> {
+    const CONNECTIONS: u64 = 200;
+    let pid = std::process::id().to_string();
+    let scene = Scene::start(world, "random", &["--pid", &pid])?;
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = |length: usize| -> Vec<u8> {
+        let next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[3]
+        };
+        std::iter::repeat_with(next).take(length).collect()
+    };
+    for i in 0..CONNECTIONS {
+        let length = 1 + (i as usize * 7) % 300;
+        exchange(&bytes(length), &bytes(300 - length + 1), 3)?;
+    }
+    let (_, log) = scene.finish(world)?;
+    for name in ["connections", "frames", "spans"] {
+        ensure!(total(&log, name)? == 0, "{log}");
+    }
+    // the end that connected is foreign at its first byte; the other one may be behind a load balancer
+    ensure!(total(&log, "connections_foreign")? >= CONNECTIONS * 9 / 10, "{log}");
     Ok(())
 }
 

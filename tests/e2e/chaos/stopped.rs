@@ -1,0 +1,123 @@
+//! The tracer does not run for a while (`SIGSTOP`), or has little to do.
+
+use std::{
+    io::Write,
+    net::{SocketAddr, TcpStream},
+    process, thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use testbed::{
+    ports,
+    totals::{no_loss, total},
+};
+
+use super::{right, wire};
+use crate::{scene::Scene, world::World};
+
+/// How long the tracer is stopped.
+const STOPPED: Duration = Duration::from_secs(3);
+
+fn start(world: &World, name: &str, more: &[&str]) -> Result<Scene> {
+    let pid = process::id().to_string();
+    Scene::start(world, name, &[&["--pid", &pid], more].concat())
+}
+
+/// A message now and then, far below what wakes the reader up: its span comes within what the reader's timer and the exporter's
+/// interval take.
+pub(super) fn few(world: &World) -> Result<()> {
+    const MESSAGES: u32 = 12;
+    let topic = world.fresh("few");
+    let mut scene = start(world, "few", &[])?;
+    let broker = wire::Broker::start(SocketAddr::new(ports::LOOPBACK, 0))?;
+    let mut stream = wire::connect(0, broker.address)?;
+    let mut longest = Duration::ZERO;
+    for i in 0..MESSAGES {
+        // a second of nothing makes the reader look rarely
+        thread::sleep(Duration::from_millis(u64::from(100 * i)));
+        let message = wire::message_id(20, i);
+        let begun = Instant::now();
+        stream.write_all(&wire::send(&topic, &message, i + 1, 50, false))?;
+        wire::read_frame(&mut stream)?;
+        scene.collector.wait_for(1, Duration::from_secs(5), |span| span.message_id() == message)?;
+        longest = longest.max(begun.elapsed());
+    }
+    println!("few: the slowest span took {} ms to the collector's file", longest.as_millis());
+    ensure!(longest < Duration::from_secs(3), "{longest:?}");
+    let (_, log) = scene.finish(world)?;
+    no_loss(&log)
+}
+
+/// One-way sends of these numbers; gives the bytes that were written, and the longest time that a write took.
+fn write(stream: &mut TcpStream, topic: &str, run: u32, numbers: std::ops::Range<u32>) -> Result<(u64, Duration)> {
+    let (mut written, mut longest) = (0, Duration::ZERO);
+    for i in numbers {
+        let frame = wire::send(topic, &wire::message_id(run, i), i + 1, 300, true);
+        let begun = Instant::now();
+        stream.write_all(&frame)?;
+        longest = longest.max(begun.elapsed());
+        written += frame.len() as u64;
+        if i % 20 == 19 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok((written, longest))
+}
+
+/// What the ring holds is read later: nothing is lost, and times are right.
+pub(super) fn for_seconds(world: &World) -> Result<()> {
+    const MESSAGES: u32 = 3_000;
+    let (log, seen, _, written) = stop(world, "stopped", MESSAGES, &[])?;
+    no_loss(&log)?;
+    ensure!(seen == MESSAGES as usize, "{seen} of {MESSAGES}\n{log}");
+    ensure!(total(&log, "bytes")? == written, "{written} bytes were written\n{log}");
+    Ok(())
+}
+
+/// What the ring does not hold is declared, and everything after it is seen again.
+pub(super) fn with_small_ring(world: &World) -> Result<()> {
+    const MESSAGES: u32 = 3_000;
+    let (log, seen, last, written) = stop(world, "small-ring", MESSAGES, &["--set", "capture.ring_bytes=65536"])?;
+    let lost = total(&log, "ring_full_bytes")?;
+    ensure!(lost > 0, "nothing was lost: the ring was not too small\n{log}");
+    let accounted = total(&log, "bytes")? + lost;
+    ensure!(accounted == written, "{accounted} bytes are accounted for, {written} were written\n{log}");
+    ensure!(seen < MESSAGES as usize, "{log}");
+    ensure!(last == LAST as usize, "{last} of the last {LAST} messages\n{log}");
+    Ok(())
+}
+
+/// Messages that are sent when the tracer runs again.
+const LAST: u32 = 200;
+
+/// Sends this many messages while the tracer is stopped, and some more before and after. Gives its log, how many of the first
+/// ones and how many of the last ones have a span, and the bytes that were written.
+fn stop(world: &World, name: &str, messages: u32, more: &[&str]) -> Result<(String, usize, usize, u64)> {
+    let topic = world.fresh(name);
+    let last_topic = world.fresh(&format!("{name}-after"));
+    let mut scene = start(world, name, more)?;
+    let broker = wire::Broker::start(SocketAddr::new(ports::LOOPBACK, 0))?;
+    let mut stream = wire::connect(0, broker.address)?;
+    let (before, _) = write(&mut stream, &topic, 21, 0..100)?;
+    scene.spans("send", &topic, 100)?;
+    scene.tracer.process().signal(libc::SIGSTOP)?;
+    let begun = Instant::now();
+    let (meanwhile, longest) = write(&mut stream, &topic, 21, 100..messages)?;
+    thread::sleep(STOPPED.saturating_sub(begun.elapsed()));
+    scene.tracer.process().signal(libc::SIGCONT)?;
+    println!("{name}: the slowest of {messages} writes took {} µs", longest.as_micros());
+    // until it has caught up
+    let marker = wire::message_id(22, 0);
+    let (first, _) = write(&mut stream, &last_topic, 22, 0..1)?;
+    scene.collector.wait_for(1, Duration::from_secs(20), |span| span.message_id() == marker)?;
+    let (after, _) = write(&mut stream, &last_topic, 22, 1..LAST)?;
+    scene.spans("send", &last_topic, LAST as usize)?;
+    drop(stream);
+    let (spans, log) = scene.finish(world)?;
+    let ids: Vec<String> = (0..messages).map(|i| wire::message_id(21, i)).collect();
+    let seen = right(&spans, &topic, ids.iter().map(String::as_str))?;
+    let ids: Vec<String> = (0..LAST).map(|i| wire::message_id(22, i)).collect();
+    let last = right(&spans, &last_topic, ids.iter().map(String::as_str))?;
+    Ok((log, seen, last, before + meanwhile + first + after))
+}
