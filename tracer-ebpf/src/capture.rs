@@ -191,7 +191,7 @@ fn operation(sk: *mut c_void, conn: &mut Conn, direction: Direction, length: u64
         }
         return;
     }
-    if found {
+    if found && length != 0 {
         way.follow.missed(length);
         cause = Counter::NoBufferBytes;
         count(Counter::NoBuffer, 1);

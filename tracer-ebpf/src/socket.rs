@@ -180,7 +180,8 @@ impl Conn {
         self.from_start = 1;
         // a fast open has put bytes into the SYN
         let early: u64 = member(sk, &BYTES_SENT).unwrap_or(0);
-        self.sent.begin(sequence(sk, Direction::SEND).wrapping_sub(early as u32));
+        self.sent
+            .begin(sequence(sk, Direction::SEND).wrapping_sub(early as u32));
         self.received.begin(sequence(sk, Direction::RECV));
         // a send with a fast open began before this
         self.send_start_ns = 0;

@@ -46,7 +46,9 @@ impl Source {
                 address: call.second,
                 vectors: 0,
             },
-            arch::READV | arch::WRITEV | arch::PREADV2 | arch::PWRITEV2 => Source::vectors(call.second, call.third),
+            arch::READV | arch::WRITEV | arch::PREADV2 | arch::PWRITEV2 => {
+                Source::vectors(call.second, call.third)
+            }
             arch::SENDMSG | arch::RECVMSG => {
                 // struct user_msghdr: msg_iov at 16, msg_iovlen at 24 (ABI)
                 match read_pair(call.second + 16) {

@@ -42,13 +42,22 @@ pub(super) fn process_again(world: &World) -> Result<()> {
     for span in scene.spans("send", &topic, sent.len() + more.len())? {
         let is_first = sent.iter().any(|id| id == span.message_id());
         let service = if is_first { &first } else { &second };
-        ensure!(span.service() == service && span.pid() == Some(pid.into()), "not by {service}: {span:#?}");
+        ensure!(
+            span.service() == service && span.pid() == Some(pid.into()),
+            "not by {service}: {span:#?}"
+        );
     }
     Ok(())
 }
 
 fn start(world: &World, name: &str) -> Result<Client> {
-    Client::start(&world.artifacts, Library::Go, world.server(NEWEST)?, world.dir()?, name)
+    Client::start(
+        &world.artifacts,
+        Library::Go,
+        world.server(NEWEST)?,
+        world.dir()?,
+        name,
+    )
 }
 
 fn send(client: &Client, topic: &str) -> Result<Vec<String>> {

@@ -3,7 +3,7 @@
 
 use std::{
     io::{Error, ErrorKind, Read, Result, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     thread::{self, JoinHandle},
 };
@@ -117,7 +117,11 @@ pub(super) fn read_frame(stream: &mut impl Read) -> Result<Vec<u8>> {
 pub(super) fn connect(port: u16, to: SocketAddr) -> Result<TcpStream> {
     // SAFETY: takes no pointer; a new descriptor that nobody else has.
     let socket = unsafe {
-        let socket = check(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0))?;
+        let socket = check(libc::socket(
+            libc::AF_INET,
+            libc::SOCK_STREAM | libc::SOCK_CLOEXEC,
+            0,
+        ))?;
         OwnedFd::from_raw_fd(socket)
     };
     let on: libc::c_int = 1;
@@ -152,7 +156,20 @@ pub(super) fn disconnect(stream: &TcpStream) -> Result<()> {
     // SAFETY: all zeros is an address of no family, which asks for this.
     let nowhere: libc::sockaddr_in = unsafe { std::mem::zeroed() };
     // SAFETY: the address lives on, and has the length that is said.
-    check(unsafe { libc::connect(stream.as_raw_fd(), (&raw const nowhere).cast(), length_of(&nowhere)) }).map(drop)
+    check(unsafe {
+        libc::connect(
+            stream.as_raw_fd(),
+            (&raw const nowhere).cast(),
+            length_of(&nowhere),
+        )
+    })
+    .map(drop)
+}
+
+/// Ends a connection when the server has read everything.
+pub(super) fn finish(mut stream: TcpStream) -> Result<()> {
+    stream.shutdown(Shutdown::Write)?;
+    stream.read_to_end(&mut Vec::new()).map(drop)
 }
 
 /// Closes a connection by a reset, so that its port is free at once.

@@ -120,7 +120,10 @@ fn random(world: &World) -> Result<()> {
         ensure!(total(&log, name)? == 0, "{log}");
     }
     // the end that connected is foreign at its first byte; the other one may be behind a load balancer
-    ensure!(total(&log, "connections_foreign")? >= CONNECTIONS * 9 / 10, "{log}");
+    ensure!(
+        total(&log, "connections_foreign")? >= CONNECTIONS * 9 / 10,
+        "{log}"
+    );
     Ok(())
 }
 

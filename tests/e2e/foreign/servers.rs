@@ -52,10 +52,17 @@ macro_rules! nginx {
             prepare: concat!("export LISTEN='", $listen, "'; eval \"$NGINX\""),
             serve: "exec nginx -c $DIR/nginx.conf -p $DIR",
             steady: concat!(
-                "exec curl -sk ", $options, " --rate 50/s -o /dev/null \"", $scheme, "://127.0.0.1:$PORT/[1-100000]\""
+                "exec curl -sk ",
+                $options,
+                " --rate 50/s -o /dev/null \"",
+                $scheme,
+                "://127.0.0.1:$PORT/[1-100000]\""
             ),
             fresh: concat!(
-                "for i in 1 2 3 4 5 6 7 8 9 10; do curl -sSk ", $options, " -o /dev/null \"", $scheme,
+                "for i in 1 2 3 4 5 6 7 8 9 10; do curl -sSk ",
+                $options,
+                " -o /dev/null \"",
+                $scheme,
                 "://127.0.0.1:$PORT/[1-100]\" || exit 1; done"
             ),
             connections: 10,
@@ -128,7 +135,8 @@ fn run(world: &World, server: &Server) -> Result<()> {
     let port = ports::free()?;
     let shell = |line: &str| {
         let mut command = Command::new("sh");
-        let programs = ["usr/bin", "usr/sbin", "usr/lib/postgresql/15/bin"].map(|at| root.join(at).display().to_string());
+        let programs = ["usr/bin", "usr/sbin", "usr/lib/postgresql/15/bin"]
+            .map(|at| root.join(at).display().to_string());
         let path = std::env::var("PATH").unwrap_or_default();
         command
             .args(["-c", line])
@@ -144,13 +152,21 @@ fn run(world: &World, server: &Server) -> Result<()> {
     let finish = |what: &str, line: &str| -> Result<()> {
         let mut process = start(what, line)?;
         let status = process.wait(Duration::from_secs(120))?;
-        ensure!(status.success(), "{what}: {status}\n{}", testbed::process::tail(&process.log()?));
+        ensure!(
+            status.success(),
+            "{what}: {status}\n{}",
+            testbed::process::tail(&process.log()?)
+        );
         Ok(())
     };
     finish("prepare", server.prepare)?;
     let mut serving = start("serve", server.serve)?;
     wait::until(Duration::from_secs(30), "the server listens", || {
-        ensure!(serving.is_running()?, "it ended:\n{}", testbed::process::tail(&serving.log()?));
+        ensure!(
+            serving.is_running()?,
+            "it ended:\n{}",
+            testbed::process::tail(&serving.log()?)
+        );
         let connected = TcpStream::connect(SocketAddr::new(ports::LOOPBACK, port));
         Ok(connected.map(drop).map_err(|error| error.to_string()))
     })?;

@@ -132,10 +132,15 @@ impl<'a> Client<'a> {
             (Some(maker), _) => maker.make(connection)?,
             (None, Open::Connect) => connect(self.way, it)?,
             (None, open) => {
-                let first = self.script.steps.iter().skip(number).find_map(|step| match &step.action {
-                    Action::Send(of, bytes) if *of == connection => Some(bytes),
-                    _ => None,
-                });
+                let first = self
+                    .script
+                    .steps
+                    .iter()
+                    .skip(number)
+                    .find_map(|step| match &step.action {
+                        Action::Send(of, bytes) if *of == connection => Some(bytes),
+                        _ => None,
+                    });
                 let first = first.context("nothing to open it with")?;
                 self.socket(connection)?.is_ahead = true;
                 fast_open(self.way, it.local, it.remote, first, open == Open::FastOpenAtOnce)?
@@ -207,7 +212,9 @@ impl Client<'_> {
 impl Socket {
     fn raw(&self) -> Result<RawFd> {
         let descriptor = self.descriptor.as_ref();
-        descriptor.map(AsRawFd::as_raw_fd).context("the connection is not open")
+        descriptor
+            .map(AsRawFd::as_raw_fd)
+            .context("the connection is not open")
     }
 }
 

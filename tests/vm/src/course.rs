@@ -43,9 +43,15 @@ pub(crate) fn run(trace: &Trace<'_>, captures: &[PathBuf], strategy: &str) -> Re
             command.arg("record").arg(&recording);
         },
         || {
-            ensure!(captures.len() == WAYS.len(), "{} captures for {} ways", captures.len(), WAYS.len());
+            ensure!(
+                captures.len() == WAYS.len(),
+                "{} captures for {} ways",
+                captures.len(),
+                WAYS.len()
+            );
             let ways: Vec<_> = WAYS.iter().zip(captures).collect();
-            ways.chunks(AT_ONCE).try_for_each(|ways| play(trace, ways, &mut players))
+            ways.chunks(AT_ONCE)
+                .try_for_each(|ways| play(trace, ways, &mut players))
         },
     )?;
     let mut report = String::new();
@@ -54,7 +60,13 @@ pub(crate) fn run(trace: &Trace<'_>, captures: &[PathBuf], strategy: &str) -> Re
         let mut references: HashMap<&str, Account> = HashMap::new();
         for played in &players {
             let (way, account) = (played.way, played.account(&ledger, &references)?);
-            let Account { processes, moved, unseen, problems, .. } = &account;
+            let Account {
+                processes,
+                moved,
+                unseen,
+                problems,
+                ..
+            } = &account;
             let processes: Vec<String> = processes.iter().map(u32::to_string).collect();
             writeln!(
                 report,
@@ -78,7 +90,11 @@ pub(crate) fn run(trace: &Trace<'_>, captures: &[PathBuf], strategy: &str) -> Re
 }
 
 /// Plays some ways; all, before it says which failed.
-fn play<'a>(trace: &Trace<'_>, ways: &[(&'static Way, &'a PathBuf)], players: &mut Vec<Played<'a>>) -> Result<()> {
+fn play<'a>(
+    trace: &Trace<'_>,
+    ways: &[(&'static Way, &'a PathBuf)],
+    players: &mut Vec<Played<'a>>,
+) -> Result<()> {
     let mut started = Vec::new();
     for (way, capture) in ways {
         let player = Command::new(trace.guest)
@@ -93,9 +109,22 @@ fn play<'a>(trace: &Trace<'_>, ways: &[(&'static Way, &'a PathBuf)], players: &m
     }
     let mut failed = Vec::new();
     for (way, capture, mut process) in started {
-        let said = process.stdout.take().map(first_line).transpose()?.unwrap_or_default();
-        match said.strip_prefix(PLAYED).and_then(|namespace| namespace.trim().parse().ok()) {
-            Some(namespace) => players.push(Played { way, capture, process, namespace }),
+        let said = process
+            .stdout
+            .take()
+            .map(first_line)
+            .transpose()?
+            .unwrap_or_default();
+        match said
+            .strip_prefix(PLAYED)
+            .and_then(|namespace| namespace.trim().parse().ok())
+        {
+            Some(namespace) => players.push(Played {
+                way,
+                capture,
+                process,
+                namespace,
+            }),
             None => {
                 failed.push(way.name);
                 process.wait()?;
@@ -109,6 +138,11 @@ fn play<'a>(trace: &Trace<'_>, ways: &[(&'static Way, &'a PathBuf)], players: &m
 impl Played<'_> {
     fn account(&self, ledger: &Ledger, references: &HashMap<&str, Account>) -> Result<Account> {
         let script = Script::read(self.capture)?;
-        Ok(ledger.check(self.way, &script, self.namespace, references.get(self.way.scenario)))
+        Ok(ledger.check(
+            self.way,
+            &script,
+            self.namespace,
+            references.get(self.way.scenario),
+        ))
     }
 }

@@ -114,7 +114,9 @@ impl Ledger {
         };
         for (number, connection) in script.connections.iter().enumerate() {
             let ours = |seen: &&Seen| {
-                let Open { netns, local, remote, .. } = seen.open;
+                let Open {
+                    netns, local, remote, ..
+                } = seen.open;
                 (netns, local, remote) == (namespace, connection.local, connection.remote)
             };
             let found: Vec<&Seen> = self.connections.values().filter(ours).collect();
@@ -165,7 +167,8 @@ impl Account {
             let what = format!("connection {number}, {}", if sent { "sent" } else { "received" });
             self.direction((number, sent), entries, &truth, &what);
             if end.is_some_and(|end| end != truth.len() as u64) {
-                self.problems.push(format!("{what}: ends at {end:?} of {}", truth.len()));
+                self.problems
+                    .push(format!("{what}: ends at {end:?} of {}", truth.len()));
             }
         }
     }
@@ -176,7 +179,8 @@ impl Account {
         let mut next = 0;
         for Entry { range, bytes } in entries {
             if range.start != next {
-                self.problems.push(format!("{what}: {next} is followed by {range:?}"));
+                self.problems
+                    .push(format!("{what}: {next} is followed by {range:?}"));
             }
             next = range.end;
             let captured = range.start..range.start + bytes.len() as u64;
@@ -189,7 +193,8 @@ impl Account {
             }
         }
         if next != truth.len() as u64 {
-            self.problems.push(format!("{what}: accounted up to {next} of {}", truth.len()));
+            self.problems
+                .push(format!("{what}: accounted up to {next} of {}", truth.len()));
         }
     }
 }

@@ -56,7 +56,14 @@ fn call(words: &[String]) -> Result<()> {
         }
         ["run", rmqtrace, dir, strategies, captures @ ..] => {
             let mut lists = captures.split(|word| *word == "--");
-            let mut list = || -> Vec<PathBuf> { lists.next().unwrap_or_default().iter().map(PathBuf::from).collect() };
+            let mut list = || -> Vec<PathBuf> {
+                lists
+                    .next()
+                    .unwrap_or_default()
+                    .iter()
+                    .map(PathBuf::from)
+                    .collect()
+            };
             let (captures, ways) = (list(), list());
             let strategies: Vec<String> = strategies.split(',').map(str::to_owned).collect();
             runs::all(

@@ -43,7 +43,8 @@ pub(crate) fn all(
         let works = outcome.code == Some(0);
         write(&mut gzip, "run", strategy, outcome, "")?;
         if works {
-            let (outcome, report) = course::run(&trace, ways, strategy).unwrap_or_else(|error| (failed(error), String::new()));
+            let (outcome, report) =
+                course::run(&trace, ways, strategy).unwrap_or_else(|error| (failed(error), String::new()));
             write(&mut gzip, "ways", strategy, outcome, &report)?;
         }
     }

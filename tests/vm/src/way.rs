@@ -19,7 +19,10 @@ use std::{
     os::fd::{OwnedFd, RawFd},
 };
 
-pub(crate) use self::{hands::{Hands, Maker, fork_on, keep}, opening::{allow as allow_fast_open, fast_open}};
+pub(crate) use self::{
+    hands::{Hands, Maker, fork_on, keep},
+    opening::{allow as allow_fast_open, fast_open},
+};
 
 /// Writes all of these bytes; the number is that of the step.
 type Send = fn(RawFd, &[u8], usize) -> Result<()>;
@@ -140,46 +143,240 @@ const UNSEEN: Way = Way {
 pub(crate) const WAYS: &[Way] = &[
     PLAIN,
     LARGE,
-    Way { name: "preadv2, pwritev2 at the present position", send: gather::pwritev2, receive: gather::preadv2, ..PLAIN },
-    Way { name: "hundreds of pieces, some of them empty", send: gather::send, receive: gather::receive, ..PLAIN },
-    Way { name: "hundreds of pieces of large frames", send: gather::send, receive: gather::receive, ..LARGE },
-    Way { name: "MSG_PEEK before each read", receive: flags::peek, ..PLAIN },
-    Way { name: "MSG_WAITALL", receive: flags::wait_all, ..PLAIN },
-    Way { name: "MSG_WAITALL of large frames", receive: flags::wait_all, server: Pace::Late, ..LARGE },
-    Way { name: "MSG_TRUNC: bytes thrown away", receive: flags::throw_away, ..UNSEEN },
-    Way { name: "MSG_MORE, MSG_EOR and empty writes", send: flags::more, ..PLAIN },
-    Way { name: "MSG_ZEROCOPY", socket: flags::allow_zero_copy, send: flags::zero_copy, ..LARGE },
-    Way { name: "SO_RCVLOWAT", receive: flags::low_water, server: Pace::Late, ..PLAIN },
-    Way { name: "non-blocking, EAGAIN", socket: flags::small_buffer, send: flags::partly, receive: flags::again, server: Pace::Late, ..PLAIN },
-    Way { name: "non-blocking, partial writes", socket: flags::small_buffer, send: flags::partly, receive: flags::again, ..LARGE },
-    Way { name: "blocking with a small buffer", socket: flags::small_buffer, server: Pace::Slow, ..LARGE },
-    Way { name: "TCP fast open", open: Open::FastOpen, ..PLAIN },
-    Way { name: "TCP fast open, non-blocking", open: Open::FastOpenAtOnce, ..PLAIN },
-    Way { name: "another descriptor for each call (dup)", send: threads::send_by_copy, receive: threads::receive_by_copy, ..PLAIN },
-    Way { name: "a thread that writes and one that reads", send: threads::send, receive: threads::receive, ..PLAIN },
-    Way { name: "two threads that write in turn under a lock", send: threads::send_in_turn, ..PLAIN },
-    Way { name: "a forked process goes on", hands: Hands::Forked, ..PLAIN },
-    Way { name: "another program goes on (exec)", hands: Hands::Replaced, ..PLAIN },
-    Way { name: "sockets from another process (SCM_RIGHTS)", hands: Hands::Passed, ..PLAIN },
-    Way { name: "half close", end: End::Half, ..PLAIN },
-    Way { name: "reset with bytes unread", end: End::Reset, ..PLAIN },
-    Way { name: "sendmmsg, recvmmsg", send: batches::send, receive: batches::receive, ..UNSEEN },
-    Way { name: "sendfile", send: pipes::send_file, ..UNSEEN },
-    Way { name: "sendfile of large frames", scenario: "bodies-of-300-KB", send: pipes::send_file, ..UNSEEN },
-    Way { name: "splice in and out", send: pipes::splice_in, receive: pipes::splice_out, ..UNSEEN },
-    Way { name: "vmsplice and splice", send: pipes::vmsplice_in, ..UNSEEN },
-    Way { name: "aio", send: aio::send, receive: aio::receive, ..UNSEEN },
-    Way { name: "io_uring: send, recv", send: uring::send, receive: uring::recv, ..UNSEEN },
-    Way { name: "io_uring: sendmsg, recvmsg", send: uring::sendmsg, receive: uring::recvmsg, ..UNSEEN },
-    Way { name: "io_uring: write, read", send: uring::write, receive: uring::read, ..UNSEEN },
-    Way { name: "io_uring: writev, readv of large frames", scenario: "bodies-of-300-KB", send: uring::writev, receive: uring::readv, ..UNSEEN },
-    Way { name: "io_uring: zero-copy send", send: uring::zero_copy, ..UNSEEN },
-    Way { name: "io_uring: in a thread of the kernel (SQPOLL)", send: uring::send_polled, receive: uring::recv_polled, ..UNSEEN },
-    Way { name: "io_uring: in a worker thread (IOSQE_ASYNC)", send: uring::send_async, receive: uring::recv_async, ..UNSEEN },
-    Way { name: "io_uring: received while another call waits", receive: uring::recv_meanwhile, server: Pace::Late, ..UNSEEN },
-    Way { name: "io_uring for every byte", sees: Sees::Nothing, send: uring::send, receive: uring::recv, ..PLAIN },
-    Way { name: "memory given back during the call (MADV_DONTNEED)", sees: Sees::Some, socket: flags::small_buffer, send: memory::dropped, server: Pace::Slow, ..LARGE },
-    Way { name: "memory moved away during the call (mremap)", sees: Sees::Some, socket: flags::small_buffer, send: memory::moved_away, server: Pace::Slow, ..LARGE },
+    Way {
+        name: "preadv2, pwritev2 at the present position",
+        send: gather::pwritev2,
+        receive: gather::preadv2,
+        ..PLAIN
+    },
+    Way {
+        name: "hundreds of pieces, some of them empty",
+        send: gather::send,
+        receive: gather::receive,
+        ..PLAIN
+    },
+    Way {
+        name: "hundreds of pieces of large frames",
+        send: gather::send,
+        receive: gather::receive,
+        ..LARGE
+    },
+    Way {
+        name: "MSG_PEEK before each read",
+        receive: flags::peek,
+        ..PLAIN
+    },
+    Way {
+        name: "MSG_WAITALL",
+        receive: flags::wait_all,
+        ..PLAIN
+    },
+    Way {
+        name: "MSG_WAITALL of large frames",
+        receive: flags::wait_all,
+        server: Pace::Late,
+        ..LARGE
+    },
+    Way {
+        name: "MSG_TRUNC: bytes thrown away",
+        receive: flags::throw_away,
+        ..UNSEEN
+    },
+    Way {
+        name: "MSG_MORE, MSG_EOR and empty writes",
+        send: flags::more,
+        ..PLAIN
+    },
+    Way {
+        name: "MSG_ZEROCOPY",
+        socket: flags::allow_zero_copy,
+        send: flags::zero_copy,
+        ..LARGE
+    },
+    Way {
+        name: "SO_RCVLOWAT",
+        receive: flags::low_water,
+        server: Pace::Late,
+        ..PLAIN
+    },
+    Way {
+        name: "non-blocking, EAGAIN",
+        socket: flags::small_buffer,
+        send: flags::partly,
+        receive: flags::again,
+        server: Pace::Late,
+        ..PLAIN
+    },
+    Way {
+        name: "non-blocking, partial writes",
+        socket: flags::small_buffer,
+        send: flags::partly,
+        receive: flags::again,
+        ..LARGE
+    },
+    Way {
+        name: "blocking with a small buffer",
+        socket: flags::small_buffer,
+        server: Pace::Slow,
+        ..LARGE
+    },
+    Way {
+        name: "TCP fast open",
+        open: Open::FastOpen,
+        ..PLAIN
+    },
+    Way {
+        name: "TCP fast open, non-blocking",
+        open: Open::FastOpenAtOnce,
+        ..PLAIN
+    },
+    Way {
+        name: "another descriptor for each call (dup)",
+        send: threads::send_by_copy,
+        receive: threads::receive_by_copy,
+        ..PLAIN
+    },
+    Way {
+        name: "a thread that writes and one that reads",
+        send: threads::send,
+        receive: threads::receive,
+        ..PLAIN
+    },
+    Way {
+        name: "two threads that write in turn under a lock",
+        send: threads::send_in_turn,
+        ..PLAIN
+    },
+    Way {
+        name: "a forked process goes on",
+        hands: Hands::Forked,
+        ..PLAIN
+    },
+    Way {
+        name: "another program goes on (exec)",
+        hands: Hands::Replaced,
+        ..PLAIN
+    },
+    Way {
+        name: "sockets from another process (SCM_RIGHTS)",
+        hands: Hands::Passed,
+        ..PLAIN
+    },
+    Way {
+        name: "half close",
+        end: End::Half,
+        ..PLAIN
+    },
+    Way {
+        name: "reset with bytes unread",
+        end: End::Reset,
+        ..PLAIN
+    },
+    Way {
+        name: "sendmmsg, recvmmsg",
+        send: batches::send,
+        receive: batches::receive,
+        ..UNSEEN
+    },
+    Way {
+        name: "sendfile",
+        send: pipes::send_file,
+        ..UNSEEN
+    },
+    Way {
+        name: "sendfile of large frames",
+        scenario: "bodies-of-300-KB",
+        send: pipes::send_file,
+        ..UNSEEN
+    },
+    Way {
+        name: "splice in and out",
+        send: pipes::splice_in,
+        receive: pipes::splice_out,
+        ..UNSEEN
+    },
+    Way {
+        name: "vmsplice and splice",
+        send: pipes::vmsplice_in,
+        ..UNSEEN
+    },
+    Way {
+        name: "aio",
+        send: aio::send,
+        receive: aio::receive,
+        ..UNSEEN
+    },
+    Way {
+        name: "io_uring: send, recv",
+        send: uring::send,
+        receive: uring::recv,
+        ..UNSEEN
+    },
+    Way {
+        name: "io_uring: sendmsg, recvmsg",
+        send: uring::sendmsg,
+        receive: uring::recvmsg,
+        ..UNSEEN
+    },
+    Way {
+        name: "io_uring: write, read",
+        send: uring::write,
+        receive: uring::read,
+        ..UNSEEN
+    },
+    Way {
+        name: "io_uring: writev, readv of large frames",
+        scenario: "bodies-of-300-KB",
+        send: uring::writev,
+        receive: uring::readv,
+        ..UNSEEN
+    },
+    Way {
+        name: "io_uring: zero-copy send",
+        send: uring::zero_copy,
+        ..UNSEEN
+    },
+    Way {
+        name: "io_uring: in a thread of the kernel (SQPOLL)",
+        send: uring::send_polled,
+        receive: uring::recv_polled,
+        ..UNSEEN
+    },
+    Way {
+        name: "io_uring: in a worker thread (IOSQE_ASYNC)",
+        send: uring::send_async,
+        receive: uring::recv_async,
+        ..UNSEEN
+    },
+    Way {
+        name: "io_uring: received while another call waits",
+        receive: uring::recv_meanwhile,
+        server: Pace::Late,
+        ..UNSEEN
+    },
+    Way {
+        name: "io_uring for every byte",
+        sees: Sees::Nothing,
+        send: uring::send,
+        receive: uring::recv,
+        ..PLAIN
+    },
+    Way {
+        name: "memory given back during the call (MADV_DONTNEED)",
+        sees: Sees::Some,
+        socket: flags::small_buffer,
+        send: memory::dropped,
+        server: Pace::Slow,
+        ..LARGE
+    },
+    Way {
+        name: "memory moved away during the call (mremap)",
+        sees: Sees::Some,
+        socket: flags::small_buffer,
+        send: memory::moved_away,
+        server: Pace::Slow,
+        ..LARGE
+    },
 ];
 
 impl Way {
@@ -190,13 +387,21 @@ impl Way {
 
     /// Writes; `call` counts the calls of the connection.
     pub(crate) fn send(&self, socket: RawFd, bytes: &[u8], step: usize, call: usize) -> Result<()> {
-        let send = if self.is_ordinary(call) { plain::send } else { self.send };
+        let send = if self.is_ordinary(call) {
+            plain::send
+        } else {
+            self.send
+        };
         send(socket, bytes, step)
     }
 
     /// Reads.
     pub(crate) fn receive(&self, socket: RawFd, length: usize, step: usize, call: usize) -> Result<Vec<u8>> {
-        let receive = if self.is_ordinary(call) { plain::receive } else { self.receive };
+        let receive = if self.is_ordinary(call) {
+            plain::receive
+        } else {
+            self.receive
+        };
         let mut bytes = vec![0; length];
         receive(socket, &mut bytes, step)?;
         Ok(bytes)
@@ -245,7 +450,13 @@ fn owned(result: libc::c_int) -> Result<OwnedFd> {
 fn set(socket: RawFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> Result<()> {
     // SAFETY: the value lives on, and has the length that is said.
     check(unsafe {
-        libc::setsockopt(socket, level, option, (&raw const value).cast(), size_of_val(&value) as libc::socklen_t)
+        libc::setsockopt(
+            socket,
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
     })
     .map(drop)
 }

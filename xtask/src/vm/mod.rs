@@ -90,7 +90,12 @@ impl Found {
         let rows = self.rows.iter().filter(|row| !row.is_good());
         let rows = rows.map(|row| format!("{} with {}", row.kernel, row.asked));
         let courses = self.courses.iter().filter(|course| !course.is_good());
-        let courses = courses.map(|course| format!("ways of moving bytes on {} with {}", course.kernel, course.strategy));
+        let courses = courses.map(|course| {
+            format!(
+                "ways of moving bytes on {} with {}",
+                course.kernel, course.strategy
+            )
+        });
         let bad: Vec<String> = rows.chain(courses).collect();
         ensure!(bad.is_empty(), "not as it should be: {}", bad.join(", "));
         Ok(())
@@ -150,7 +155,7 @@ fn try_on(is_wanted: impl Fn(&str) -> bool) -> Result<Found> {
     println!("vm: {} spans of {} captures", expected.count(), captures.len());
     let ways = Captures::make(&artifacts, &guest, &rmqtrace, &captures)?;
     let files = machine::initial_files(&artifacts, &guest, &rmqtrace, &captures, &ways.files)?;
-    
+
     let mut found = Found::default();
     let judge = |name: &str, outcome: &[u8], wanted: &Wanted, found: &mut Found| -> Result<()> {
         let runs = outcome::read(outcome)?;

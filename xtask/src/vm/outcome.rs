@@ -57,7 +57,10 @@ impl Way {
         Ok(Way {
             name: name.into(),
             sees: sees.into(),
-            processes: processes.split(',').filter_map(|process| process.parse().ok()).collect(),
+            processes: processes
+                .split(',')
+                .filter_map(|process| process.parse().ok())
+                .collect(),
             moved: moved.parse()?,
             unseen: unseen.parse()?,
             problems: problems.into(),
@@ -132,7 +135,10 @@ fn run(line: &str, reader: &mut impl Read) -> Result<Run> {
         log: Log::read(&String::from_utf8_lossy(&log)),
         spans,
         problems: String::from_utf8_lossy(&problems).into_owned(),
-        ways: String::from_utf8_lossy(&ways).lines().map(Way::read).collect::<Result<_>>()?,
+        ways: String::from_utf8_lossy(&ways)
+            .lines()
+            .map(Way::read)
+            .collect::<Result<_>>()?,
     })
 }
 
@@ -218,7 +224,10 @@ mod tests {
         assert_eq!(runs[1].problems, "bad");
         assert_eq!((runs[0].played, runs[2].played), (Played::Captures, Played::Ways));
         let way = &runs[2].ways[0];
-        assert_eq!((way.name.as_str(), way.unseen, &way.processes[..]), ("splice", 20, &[7, 8][..]));
+        assert_eq!(
+            (way.name.as_str(), way.unseen, &way.processes[..]),
+            ("splice", 20, &[7, 8][..])
+        );
     }
 
     #[test]

@@ -43,7 +43,9 @@ impl Captures {
         let (mut files, mut expected) = (Vec::new(), Vec::new());
         for (number, scenario) in String::from_utf8(output.stdout)?.lines().enumerate() {
             let name = format!("-{scenario}.pcapng.gz");
-            let capture = captures.iter().find(|path| path.to_string_lossy().ends_with(&name));
+            let capture = captures
+                .iter()
+                .find(|path| path.to_string_lossy().ends_with(&name));
             let capture = capture.with_context(|| format!("no capture *{name}"))?;
             let mut bytes = Vec::new();
             GzDecoder::new(File::open(capture)?).read_to_end(&mut bytes)?;
@@ -71,14 +73,18 @@ fn rename(bytes: &mut [u8], number: usize) {
             return;
         };
         if rest.starts_with(RUN) {
-            let digits = rest[RUN.len()..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let digits = rest[RUN.len()..]
+                .iter()
+                .take_while(|byte| byte.is_ascii_digit())
+                .count();
             if digits >= 2 {
                 rest[RUN.len() + digits - 2..][..2].copy_from_slice(&[tens, units]);
             }
         } else if rest.starts_with(MESSAGE) {
             rest[MESSAGE.len() - 2..][..2].copy_from_slice(&[tens, units]);
         } else if rest.starts_with(CLIENT) {
-            rest[..CLIENT.len()].copy_from_slice(&[b'1', b'0', b'.', b'0', b'.', b'0', b'.', tens, units, b'@']);
+            rest[..CLIENT.len()]
+                .copy_from_slice(&[b'1', b'0', b'.', b'0', b'.', b'0', b'.', tens, units, b'@']);
         }
     }
 }
@@ -109,7 +115,12 @@ impl Course {
     ///
     /// # Errors
     /// Its spans cannot be read, or a scenario is missing.
-    pub(super) fn judge(kernel: &str, run: &Run, captures: &Captures, artifacts: &Artifacts) -> Result<Course> {
+    pub(super) fn judge(
+        kernel: &str,
+        run: &Run,
+        captures: &Captures,
+        artifacts: &Artifacts,
+    ) -> Result<Course> {
         let mut wrong: Vec<String> = run.problems.lines().map(str::to_owned).collect();
         if run.code != Some(0) {
             wrong.push(format!("rmqtrace ended with {:?}: {}", run.code, run.log.refusal));
@@ -119,7 +130,9 @@ impl Course {
         let moved: u64 = run.ways.iter().map(|way| way.moved).sum();
         let declared = run.log.total("bytes");
         if moved != declared {
-            wrong.push(format!("{moved} bytes moved, and there are records of {declared}"));
+            wrong.push(format!(
+                "{moved} bytes moved, and there are records of {declared}"
+            ));
         }
         let spans = compare::spans(artifacts, &run.spans)?;
         let judge = |(way, expected)| Judged::judge(way, &spans, missed, expected);
@@ -162,7 +175,9 @@ impl Judged {
             wrong.extend(difference.examples());
         }
         // what differs stands at the start
-        wrong.iter_mut().for_each(|text| *text = text.chars().take(700).collect());
+        wrong
+            .iter_mut()
+            .for_each(|text| *text = text.chars().take(700).collect());
         let result = match (way.sees.as_str(), way.unseen) {
             ("nothing", _) => "not recognised".into(),
             (_, 0) => "seen".into(),
@@ -205,6 +220,9 @@ mod tests {
     fn names_get_a_number_and_keep_their_length() {
         let mut bytes = *b"t-truth18907-3 truth FD0000000000000002 192.0.2.2@19465#1";
         rename(&mut bytes, 42);
-        assert_eq!(&bytes, b"t-truth18942-3 truth FD0000000042000002 10.0.0.42@19465#1");
+        assert_eq!(
+            &bytes,
+            b"t-truth18942-3 truth FD0000000042000002 10.0.0.42@19465#1"
+        );
     }
 }

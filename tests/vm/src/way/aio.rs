@@ -50,16 +50,17 @@ fn call(socket: RawFd, operation: u16, at: *const u8, length: usize) -> Result<u
     // SAFETY: all structures live on until the request has ended; the buffer does by the callers below.
     unsafe {
         moved(libc::syscall(libc::SYS_io_setup, 1, &raw mut context) as isize)?;
-        let result = moved(libc::syscall(libc::SYS_io_submit, context, 1, requests.as_ptr()) as isize).and_then(|_| {
-            moved(libc::syscall(
-                libc::SYS_io_getevents,
-                context,
-                1,
-                1,
-                &raw mut outcome,
-                null_mut::<libc::timespec>(),
-            ) as isize)
-        });
+        let result = moved(libc::syscall(libc::SYS_io_submit, context, 1, requests.as_ptr()) as isize)
+            .and_then(|_| {
+                moved(libc::syscall(
+                    libc::SYS_io_getevents,
+                    context,
+                    1,
+                    1,
+                    &raw mut outcome,
+                    null_mut::<libc::timespec>(),
+                ) as isize)
+            });
         libc::syscall(libc::SYS_io_destroy, context);
         result?;
     }

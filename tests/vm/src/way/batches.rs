@@ -23,7 +23,11 @@ fn messages(pieces: &mut [libc::iovec; 2]) -> [libc::mmsghdr; 2] {
 /// Bytes up to the first message that was not moved as a whole.
 fn total(messages: &[libc::mmsghdr; 2], count: libc::c_int) -> usize {
     let count = usize::try_from(count).unwrap_or_default();
-    messages.iter().take(count).map(|message| message.msg_len as usize).sum()
+    messages
+        .iter()
+        .take(count)
+        .map(|message| message.msg_len as usize)
+        .sum()
 }
 
 pub(super) fn send(socket: RawFd, bytes: &[u8], _: usize) -> Result<()> {
@@ -31,7 +35,8 @@ pub(super) fn send(socket: RawFd, bytes: &[u8], _: usize) -> Result<()> {
         let mut pieces = pieces(rest.as_ptr().cast_mut(), rest.len());
         let mut messages = messages(&mut pieces);
         // SAFETY: two messages of pieces of a buffer, all of which live on.
-        let count = check(unsafe { libc::sendmmsg(socket, messages.as_mut_ptr(), 2, libc::MSG_NOSIGNAL as _) })?;
+        let count =
+            check(unsafe { libc::sendmmsg(socket, messages.as_mut_ptr(), 2, libc::MSG_NOSIGNAL as _) })?;
         Ok(total(&messages, count))
     })
 }
@@ -42,8 +47,9 @@ pub(super) fn receive(socket: RawFd, bytes: &mut [u8], _: usize) -> Result<()> {
         let mut messages = messages(&mut pieces);
         let flags = libc::MSG_WAITALL;
         // SAFETY: as above.
-        let count =
-            check(unsafe { libc::recvmmsg(socket, messages.as_mut_ptr(), 2, flags as _, std::ptr::null_mut()) })?;
+        let count = check(unsafe {
+            libc::recvmmsg(socket, messages.as_mut_ptr(), 2, flags as _, std::ptr::null_mut())
+        })?;
         Ok(total(&messages, count))
     })
 }

@@ -14,7 +14,14 @@ fn recv(socket: RawFd, bytes: &mut [u8], flags: libc::c_int) -> Result<usize> {
 
 fn send(socket: RawFd, bytes: &[u8], flags: libc::c_int) -> Result<usize> {
     // SAFETY: reads as many bytes of a buffer that lives on.
-    moved(unsafe { libc::send(socket, bytes.as_ptr().cast(), bytes.len(), flags | libc::MSG_NOSIGNAL) })
+    moved(unsafe {
+        libc::send(
+            socket,
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            flags | libc::MSG_NOSIGNAL,
+        )
+    })
 }
 
 /// Looks at the bytes twice before they are read.

@@ -50,7 +50,15 @@ pub(super) fn pwritev2(socket: RawFd, bytes: &[u8], _: usize) -> Result<()> {
         let pieces = pieces(rest.as_ptr().cast_mut(), rest.len());
         // SAFETY: as above.
         moved(unsafe {
-            libc::syscall(libc::SYS_pwritev2, socket, pieces.as_ptr(), pieces.len(), HERE, HERE, 0) as isize
+            libc::syscall(
+                libc::SYS_pwritev2,
+                socket,
+                pieces.as_ptr(),
+                pieces.len(),
+                HERE,
+                HERE,
+                0,
+            ) as isize
         })
     })
 }
@@ -60,7 +68,15 @@ pub(super) fn preadv2(socket: RawFd, bytes: &mut [u8], _: usize) -> Result<()> {
         let pieces = pieces(rest.as_mut_ptr(), rest.len());
         // SAFETY: as above.
         read(unsafe {
-            libc::syscall(libc::SYS_preadv2, socket, pieces.as_ptr(), pieces.len(), HERE, HERE, 0) as isize
+            libc::syscall(
+                libc::SYS_preadv2,
+                socket,
+                pieces.as_ptr(),
+                pieces.len(),
+                HERE,
+                HERE,
+                0,
+            ) as isize
         })
     })
 }

@@ -42,8 +42,15 @@ pub(crate) fn give(to: &UnixStream, descriptor: RawFd) -> Result<()> {
         (*header).cmsg_level = libc::SOL_SOCKET;
         (*header).cmsg_type = libc::SCM_RIGHTS;
         (*header).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as u32) as _;
-        libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(descriptor);
-        moved(libc::sendmsg(to.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)).map(drop)
+        libc::CMSG_DATA(header)
+            .cast::<RawFd>()
+            .write_unaligned(descriptor);
+        moved(libc::sendmsg(
+            to.as_raw_fd(),
+            &raw const message,
+            libc::MSG_NOSIGNAL,
+        ))
+        .map(drop)
     }
 }
 
@@ -62,7 +69,9 @@ pub(crate) fn take(from: &UnixStream) -> Result<OwnedFd> {
         if header.is_null() || (*header).cmsg_type != libc::SCM_RIGHTS {
             return Err(Error::new(ErrorKind::InvalidData, "no descriptor came"));
         }
-        Ok(OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned()))
+        Ok(OwnedFd::from_raw_fd(
+            libc::CMSG_DATA(header).cast::<RawFd>().read_unaligned(),
+        ))
     }
 }
 
@@ -89,7 +98,8 @@ impl Maker {
                 drop(line);
                 let mut number = [0; 8];
                 while mine.read_exact(&mut number).is_ok() {
-                    let made = make(usize::from_le_bytes(number)).and_then(|made| give(&mine, made.as_raw_fd()));
+                    let made =
+                        make(usize::from_le_bytes(number)).and_then(|made| give(&mine, made.as_raw_fd()));
                     if let Err(error) = made {
                         eprintln!("the process that opens connections: {error}");
                         std::process::exit(1);

@@ -82,12 +82,19 @@ fn send(socket: RawFd, bytes: &[u8], number: usize, take: fn(*mut u8) -> Result<
         all(bytes, |_| {
             // SAFETY: the kernel reads the memory, and says so if it cannot.
             let n = moved(unsafe {
-                libc::send(socket, at.0.add(bytes.len() - left).cast(), left, libc::MSG_NOSIGNAL)
+                libc::send(
+                    socket,
+                    at.0.add(bytes.len() - left).cast(),
+                    left,
+                    libc::MSG_NOSIGNAL,
+                )
             })?;
             left -= n;
             Ok(n)
         })?;
-        taken.join().map_err(|_| Error::other("the other thread failed"))?
+        taken
+            .join()
+            .map_err(|_| Error::other("the other thread failed"))?
     })
 }
 

@@ -35,7 +35,10 @@ fn pipe() -> Result<(File, File)> {
     // SAFETY: room for two descriptors; new ones, which nobody else has.
     unsafe {
         check(libc::pipe(ends.as_mut_ptr()))?;
-        Ok((OwnedFd::from_raw_fd(ends[0]).into(), OwnedFd::from_raw_fd(ends[1]).into()))
+        Ok((
+            OwnedFd::from_raw_fd(ends[0]).into(),
+            OwnedFd::from_raw_fd(ends[1]).into(),
+        ))
     }
 }
 

@@ -60,6 +60,8 @@ pub(super) fn send_in_turn(socket: RawFd, bytes: &[u8], _: usize) -> Result<()> 
     thread::scope(|scope| {
         let other = scope.spawn(writer);
         writer()?;
-        other.join().map_err(|_| std::io::Error::other("the other thread failed"))?
+        other
+            .join()
+            .map_err(|_| std::io::Error::other("the other thread failed"))?
     })
 }

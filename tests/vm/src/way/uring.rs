@@ -161,7 +161,8 @@ impl Ring {
         let flags = if wait > 0 { ENTER_WAIT } else { 0 } | if polled { ENTER_WAKE } else { 0 };
         let fd = self.descriptor.as_raw_fd();
         // SAFETY: no set of signals.
-        moved(unsafe { libc::syscall(libc::SYS_io_uring_enter, fd, submit, wait, flags, 0, 0) as isize }).map(drop)
+        moved(unsafe { libc::syscall(libc::SYS_io_uring_enter, fd, submit, wait, flags, 0, 0) as isize })
+            .map(drop)
     }
 
     fn submit(&self, request: Request, wait: u32) -> Result<()> {
@@ -312,7 +313,9 @@ fn piece(at: *const u8, length: usize) -> [libc::iovec; 1] {
 
 fn with_pieces(operation: Operation, socket: RawFd, at: *const u8, length: usize) -> Result<usize> {
     let pieces = piece(at, length);
-    with(0, |ring| ring.call(request(operation, socket, pieces.as_ptr().cast(), 1)))
+    with(0, |ring| {
+        ring.call(request(operation, socket, pieces.as_ptr().cast(), 1))
+    })
 }
 
 fn with_message(operation: Operation, socket: RawFd, at: *const u8, length: usize) -> Result<usize> {
@@ -323,19 +326,27 @@ fn with_message(operation: Operation, socket: RawFd, at: *const u8, length: usiz
 }
 
 pub(super) fn writev(socket: RawFd, bytes: &[u8], _: usize) -> Result<()> {
-    all(bytes, |rest| with_pieces(Operation::Writev, socket, rest.as_ptr(), rest.len()))
+    all(bytes, |rest| {
+        with_pieces(Operation::Writev, socket, rest.as_ptr(), rest.len())
+    })
 }
 
 pub(super) fn readv(socket: RawFd, bytes: &mut [u8], _: usize) -> Result<()> {
-    fill(bytes, |rest| with_pieces(Operation::Readv, socket, rest.as_mut_ptr(), rest.len()))
+    fill(bytes, |rest| {
+        with_pieces(Operation::Readv, socket, rest.as_mut_ptr(), rest.len())
+    })
 }
 
 pub(super) fn sendmsg(socket: RawFd, bytes: &[u8], _: usize) -> Result<()> {
-    all(bytes, |rest| with_message(Operation::Sendmsg, socket, rest.as_ptr(), rest.len()))
+    all(bytes, |rest| {
+        with_message(Operation::Sendmsg, socket, rest.as_ptr(), rest.len())
+    })
 }
 
 pub(super) fn recvmsg(socket: RawFd, bytes: &mut [u8], _: usize) -> Result<()> {
-    fill(bytes, |rest| with_message(Operation::Recvmsg, socket, rest.as_mut_ptr(), rest.len()))
+    fill(bytes, |rest| {
+        with_message(Operation::Recvmsg, socket, rest.as_mut_ptr(), rest.len())
+    })
 }
 
 /// Asks for bytes before they are there, and then waits in `read` for something else: the bytes are moved while the
