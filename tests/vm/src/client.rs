@@ -143,7 +143,7 @@ impl<'a> Client<'a> {
                     });
                 let first = first.context("nothing to open it with")?;
                 self.socket(connection)?.is_ahead = true;
-                fast_open(self.way, it.local, it.remote, first, open == Open::FastOpenAtOnce)?
+                fast_open(self.way, it.local, it.remote, first, open == Open::InSynAtOnce)?
             }
         };
         self.socket(connection)?.descriptor = Some(descriptor);

@@ -82,10 +82,10 @@ pub(crate) struct Way {
 pub(crate) enum Open {
     /// `connect`.
     Connect,
-    /// With the first bytes in the SYN.
-    FastOpen,
+    /// TCP fast open: with the first bytes in the SYN.
+    InSyn,
     /// The same without waiting for the answer.
-    FastOpenAtOnce,
+    InSynAtOnce,
 }
 
 /// How a connection ends.
@@ -222,12 +222,12 @@ pub(crate) const WAYS: &[Way] = &[
     },
     Way {
         name: "TCP fast open",
-        open: Open::FastOpen,
+        open: Open::InSyn,
         ..PLAIN
     },
     Way {
         name: "TCP fast open, non-blocking",
-        open: Open::FastOpenAtOnce,
+        open: Open::InSynAtOnce,
         ..PLAIN
     },
     Way {
