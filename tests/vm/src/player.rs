@@ -91,6 +91,9 @@ impl Server {
             if listeners.iter().all(|(known, _)| *known != address) {
                 let listener =
                     TcpListener::bind(address).with_context(|| format!("listening on {address}"))?;
+                if way.server == Pace::Slow {
+                    way::small_window(listener.as_raw_fd()).context("a small window")?;
+                }
                 if way.open != Open::Connect {
                     way::allow_fast_open(listener.as_raw_fd()).context("allowing TCP fast open")?;
                 }

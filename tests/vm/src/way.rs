@@ -20,6 +20,7 @@ use std::{
 };
 
 pub(crate) use self::{
+    flags::small_window,
     hands::{Hands, Maker, fork_on, keep},
     opening::{allow as allow_fast_open, fast_open},
 };

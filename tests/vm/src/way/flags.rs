@@ -95,6 +95,11 @@ pub(super) fn small_buffer(socket: RawFd) -> Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, 4096)
 }
 
+/// Lets what a listener accepts take little before it reads.
+pub(crate) fn small_window(listener: RawFd) -> Result<()> {
+    set(listener, libc::SOL_SOCKET, libc::SO_RCVBUF, 16 << 10)
+}
+
 fn would_block(result: &Result<usize>) -> bool {
     matches!(result, Err(error) if error.kind() == ErrorKind::WouldBlock)
 }

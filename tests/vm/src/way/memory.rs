@@ -7,6 +7,7 @@ use std::{
     io::{Error, Result},
     os::fd::{AsRawFd, RawFd},
     ptr::null_mut,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
@@ -23,16 +24,20 @@ const LOOK: Duration = Duration::from_millis(10);
 const LOOKS: u32 = 10;
 
 /// Waits until bytes have been in the socket for some time that the server has no room for: what was written first is there.
-fn wait_until_stuck(socket: RawFd) -> Result<()> {
+/// False: the call has ended before.
+fn waits(socket: RawFd, ended: &AtomicBool) -> Result<bool> {
     let mut stuck = 0;
     while stuck < LOOKS {
+        if ended.load(Ordering::Acquire) {
+            return Ok(false);
+        }
         thread::sleep(LOOK);
         let mut left: libc::c_int = 0;
         // SAFETY: the number lives on.
         check(unsafe { libc::ioctl(socket, libc::TIOCOUTQ, &raw mut left) })?;
         stuck = if left > 0 { stuck + 1 } else { 0 };
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Shared memory with these bytes, until the process ends.
@@ -72,14 +77,15 @@ fn send(socket: RawFd, bytes: &[u8], number: usize, take: fn(*mut u8) -> Result<
         return plain::send(socket, bytes, number);
     }
     let at = At(memory(bytes)?);
+    let ended = AtomicBool::new(false);
     thread::scope(|scope| {
+        let ended = &ended;
         let taken = scope.spawn(move || {
             let At(at) = { at };
-            wait_until_stuck(socket)?;
-            take(at)
+            if waits(socket, ended)? { take(at) } else { Ok(()) }
         });
         let mut left = bytes.len();
-        all(bytes, |_| {
+        let written = all(bytes, |_| {
             // SAFETY: the kernel reads the memory, and says so if it cannot.
             let n = moved(unsafe {
                 libc::send(
@@ -91,7 +97,9 @@ fn send(socket: RawFd, bytes: &[u8], number: usize, take: fn(*mut u8) -> Result<
             })?;
             left -= n;
             Ok(n)
-        })?;
+        });
+        ended.store(true, Ordering::Release);
+        written?;
         taken
             .join()
             .map_err(|_| Error::other("the other thread failed"))?
