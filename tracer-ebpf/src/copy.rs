@@ -76,7 +76,7 @@ pub(crate) fn copy(way: &mut Way, source: Source, length: u64, header: &Header, 
     way.held = 0;
     let withheld = way.follow.withheld();
     let before = forget(header.offset - held - withheld - gap.from, header.time_ns);
-    let Some(mut index) = scratch::take() else {
+    let Some(index) = scratch::take() else {
         count(Counter::NoSlot, 1);
         count(Counter::NoSlotBytes, length + held + before);
         way.follow.missed(length + held);
@@ -86,22 +86,11 @@ pub(crate) fn copy(way: &mut Way, source: Source, length: u64, header: &Header, 
     let Some(slot) = scratch::slot(index) else { return };
     slot.header = *header;
     slot.header.offset = header.offset.wrapping_sub(held + before).wrapping_sub(withheld);
-    slot.follow = way.follow;
     slot.cursor = Cursor {
         vector: source.address,
         vectors: source.vectors,
-        base: if held != 0 {
-            (&raw const way.prefix) as u64
-        } else {
-            source.address
-        },
-        segment: if held != 0 {
-            held
-        } else if source.vectors == 0 {
-            length
-        } else {
-            0
-        },
+        base: source.address,
+        segment: if source.vectors == 0 { length } else { 0 },
         left: length + held,
         filled: 0,
         skipped: before,
@@ -111,12 +100,35 @@ pub(crate) fn copy(way: &mut Way, source: Source, length: u64, header: &Header, 
         cause: gap.cause.into(),
         head: 0,
     };
-    if held != 0 {
+    copy_slot(way, index);
+    scratch::release(index);
+}
+
+/// Copies what the slot's header and cursor say.
+///
+/// VERIFIER: a global function, which is looked at once, by itself: as a part of the programs it is looked at for every
+/// way that leads to it, and that four times.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn copy_slot(way: *mut Way, index: u32) -> u32 {
+    // SAFETY: null, or the connection's state, as the verifier sees to.
+    let Some(way) = (unsafe { way.as_mut() }) else {
+        return 0;
+    };
+    let mut index = index;
+    let Some(slot) = scratch::slot(index) else {
+        return 0;
+    };
+    let end = slot.header.offset + slot.cursor.skipped + slot.cursor.left + way.follow.withheld();
+    slot.follow = way.follow;
+    if slot.cursor.held != 0 {
         // behind the held bytes comes the operation's own memory, as if it were the first of several segments
         slot.after_held = Vector {
-            base: source.address,
-            length: if source.vectors == 0 { length } else { 0 },
+            base: slot.cursor.base,
+            length: slot.cursor.segment,
         };
+        slot.cursor.base = (&raw const way.prefix) as u64;
+        slot.cursor.segment = slot.cursor.held;
     }
     if slot.follow.have != 0 {
         keep_window((&raw mut slot.window).cast(), &raw const way.window);
@@ -134,18 +146,18 @@ pub(crate) fn copy(way: &mut Way, source: Source, length: u64, header: &Header, 
     if stopped {
         // memory that cannot be read, a head that is none, or more pieces than one call may have: say so, and start
         // again at a frame
-        let left = (header.offset + length).saturating_sub(slot.header.offset);
+        let left = end.saturating_sub(slot.header.offset);
         count(Counter::UnreadBytes, left);
-        warn!(&(), "connection {}: {} bytes not read", header.cookie, left);
+        warn!(&(), "connection {}: {} bytes not read", slot.header.cookie, left);
         slot.follow.missed(slot.cursor.left);
         let offset = slot.header.offset;
-        emit::range(header, offset, left);
+        emit::range(&slot.header, offset, left);
     }
     way.follow = slot.follow;
     if slot.follow.have != 0 {
         keep_window(&raw mut way.window, (&raw const slot.window).cast());
     }
-    scratch::release(index);
+    1
 }
 
 /// Copies a window. A helper, because a copy by instructions costs the verifier more.

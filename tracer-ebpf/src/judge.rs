@@ -14,6 +14,7 @@ use crate::{
 };
 
 /// One operation of a direction whose place is not known.
+#[repr(C)]
 pub(crate) struct Attempt {
     pub(crate) direction: Direction,
     pub(crate) source: Source,
@@ -28,6 +29,24 @@ pub(crate) struct Attempt {
 /// in the prefix.
 #[inline(always)]
 pub(crate) fn judge(conn: &mut Conn, op: &Attempt) -> bool {
+    judge_operation(conn, op) != 0
+}
+
+/// [`judge`].
+///
+/// VERIFIER: a global function, which is looked at once, by itself.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn judge_operation(conn: *mut Conn, op: *const Attempt) -> u32 {
+    // SAFETY: null, or valid for the call, as the verifier sees to.
+    let (Some(conn), Some(op)) = (unsafe { conn.as_mut() }, unsafe { op.as_ref() }) else {
+        return 0;
+    };
+    decide(conn, op).into()
+}
+
+#[inline(always)]
+fn decide(conn: &mut Conn, op: &Attempt) -> bool {
     let way = conn.way(op.direction);
     let held = at_most(way.held.into(), PREFIX as u64) as usize;
     let mut found = Verdict::Other;

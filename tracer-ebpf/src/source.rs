@@ -13,6 +13,7 @@ use crate::{
 
 /// User memory: one buffer, an array of `struct iovec`, or nothing readable.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Source {
     /// The buffer, or the array; 0: nothing.
     pub(crate) address: u64,
