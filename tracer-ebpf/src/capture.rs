@@ -3,20 +3,19 @@
 use core::ffi::c_void;
 
 use aya_ebpf::Global;
-use aya_log_ebpf::debug;
-use tracer_abi::{Counter, Direction, Header, IOVECS, Kind, Role};
+use tracer_abi::{Counter, Direction, Header, Kind, Role};
 
 use crate::{
-    copy::{Gap, copy},
-    counters::count,
+    copy::copy,
+    counters::{count, count_at},
     emit, filter,
     follow::place,
-    judge::{Attempt, carries, judge},
+    judge::{carries, judge},
     kernel::{current, now},
     scratch::exchange,
     socket::{self, Conn, Way, verdict},
     source::Source,
-    verifier::{at_most, forget},
+    verifier::at_most,
 };
 
 /// 1: the broker's end of a connection is copied too.
@@ -98,8 +97,7 @@ fn operation(sk: *mut c_void, conn: &mut Conn, direction: Direction, length: u64
     let way = conn.way(direction);
     let told = Told::before(way);
     let length = way.advance(sk, direction, length);
-    let end = way.end;
-    let offset = end - length;
+    let offset = way.end - length;
     let skipped = offset.saturating_sub(told.end);
     // after bytes that went past, the start may be that of an earlier send
     let elapsed = if direction == Direction::SEND && start_ns != 0 && skipped == 0 {
@@ -107,28 +105,30 @@ fn operation(sk: *mut c_void, conn: &mut Conn, direction: Direction, length: u64
     } else {
         0
     };
-    let elapsed = forget(elapsed, time_ns);
-    let header = Header {
-        kind: Kind::DATA,
-        direction,
-        flags: 0,
-        captured: 0,
-        cookie: conn.cookie,
-        time_ns,
-        offset,
-        original: 0,
-        elapsed_ns: elapsed as u32,
-        tgid,
-        tid,
-    };
-    let source = if readable && length != 0 {
-        Source::of_syscall()
-    } else {
-        Source::NONE
-    };
-    let source = Source {
-        address: forget(source.address, time_ns),
-        vectors: at_most(forget(source.vectors, time_ns), IOVECS),
+    let mut op = Operation {
+        header: Header {
+            kind: Kind::DATA,
+            direction,
+            flags: 0,
+            captured: 0,
+            cookie: conn.cookie,
+            time_ns,
+            offset,
+            original: 0,
+            elapsed_ns: elapsed as u32,
+            tgid,
+            tid,
+        },
+        source: if readable && length != 0 {
+            Source::of_syscall()
+        } else {
+            Source::NONE
+        },
+        length,
+        told,
+        skipped,
+        found: 0,
+        cause: 0,
     };
     let way = conn.way(direction);
     if skipped != 0 {
@@ -136,52 +136,73 @@ fn operation(sk: *mut c_void, conn: &mut Conn, direction: Direction, length: u64
         way.follow.missed(skipped);
     }
     let mut found = way.follow.place == place::KNOWN;
-    let mut cause = if way.follow.place == place::LOST {
-        Counter::LostPlaceBytes
-    } else {
-        Counter::UnplacedBytes
-    };
+    let lost = way.follow.place == place::LOST;
     if !found {
-        let attempt = Attempt {
-            direction,
-            source,
-            length,
-            offset,
-        };
-        found = judge(conn, &attempt);
+        found = judge(conn, &op);
         if conn.verdict != verdict::OURS {
             if conn.verdict == verdict::FOREIGN
-                && let Some(protocol) = carries(conn, &attempt)
+                && let Some(protocol) = carries(conn, direction, op.length)
             {
-                emit::foreign(conn, sk, &header, protocol);
+                emit::foreign(conn, sk, &op.header, protocol);
             }
             return;
         }
     }
     if found && exchange(&raw mut conn.opened, 1) == 0 {
         filter::remember(tgid);
-        if !emit::open(conn, sk, &header) {
+        if !emit::open(conn, sk, &op.header) {
             conn.opened = 0;
         }
-        debug!(
-            &(),
-            "connection {} of process {} judged", header.cookie, header.tgid
-        );
         if conn.role == Role::SERVER && SERVER_SIDE.load() == 0 && conn.opened != 0 {
             conn.verdict = verdict::QUIET;
             return;
         }
     }
+    op.found = found.into();
+    op.cause = if lost {
+        Counter::LostPlaceBytes as u32
+    } else {
+        Counter::UnplacedBytes as u32
+    };
+    tell(conn, &op);
+}
+
+/// One send or receive, as far as it is known before its bytes are looked at.
+#[repr(C)]
+pub(crate) struct Operation {
+    /// What its records start with; the offset is that of its first byte.
+    pub(crate) header: Header,
+    /// Where its bytes are.
+    pub(crate) source: Source,
+    /// Bytes that it moved.
+    pub(crate) length: u64,
+    /// What was said about its direction before.
+    told: Told,
+    /// Bytes before it that went past the hooks.
+    pub(crate) skipped: u64,
+    /// 1: its direction's place in the frames is known.
+    found: u32,
+    /// Why it is not copied, where it is not `found`: index of a [`Counter`].
+    pub(crate) cause: u32,
+}
+
+/// Copies an operation of a connection that is ours, or declares it.
+///
+/// VERIFIER: a global function, which is looked at once, by itself. As a part of the programs it is looked at for every way
+/// that leads to it, and that four times.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn tell(conn: *mut Conn, op: *const Operation) -> u32 {
+    // SAFETY: null, or valid for the call, as the verifier sees to.
+    let (Some(conn), Some(op)) = (unsafe { conn.as_mut() }, unsafe { op.as_ref() }) else {
+        return 0;
+    };
     let from_start = conn.from_start != 0;
-    let way = conn.way(direction);
-    let from = told.from(way, from_start);
-    if found && source.address != 0 {
-        let gap = Gap {
-            from: forget(from, time_ns),
-            skipped: forget(skipped, time_ns),
-            cause: forget(cause as u64, time_ns) as u32,
-        };
-        copy(way, source, length, &header, gap);
+    let way = conn.way(op.header.direction);
+    let from = op.told.from(way, from_start);
+    let found = op.found != 0;
+    if found && op.source.address != 0 {
+        copy(way, op, from);
         if conn.role == Role::UNKNOWN && conn.received.follow.from_client != 0 {
             // it was open before the tracer, and clients' requests arrive here
             conn.role = Role::SERVER;
@@ -189,20 +210,23 @@ fn operation(sk: *mut c_void, conn: &mut Conn, direction: Direction, length: u64
                 conn.verdict = verdict::QUIET;
             }
         }
-        return;
+        return 1;
     }
-    if found && length != 0 {
-        way.follow.missed(length);
-        cause = Counter::NoBufferBytes;
+    let mut cause = op.cause;
+    if found && op.length != 0 {
+        way.follow.missed(op.length);
+        cause = Counter::NoBufferBytes as u32;
         count(Counter::NoBuffer, 1);
     }
-    let until = end - u64::from(way.held);
+    let until = op.header.offset + op.length - u64::from(way.held);
     if until > from {
-        declare(&header, from, until - from, skipped, cause);
+        declare(&op.header, from, until - from, op.skipped, cause);
     }
+    1
 }
 
 /// What has been said about a direction.
+#[repr(C)]
 struct Told {
     /// Offset behind the last byte that moved.
     end: u64,
@@ -234,9 +258,9 @@ impl Told {
 
 /// Declares `length` bytes at `from`: `skipped` of them went past the hooks, the others were not copied for this `cause`.
 #[inline(always)]
-fn declare(header: &Header, from: u64, length: u64, skipped: u64, cause: Counter) {
+fn declare(header: &Header, from: u64, length: u64, skipped: u64, cause: u32) {
     count(Counter::SkippedBytes, skipped);
-    count(cause, length - skipped);
+    count_at(cause, length - skipped);
     emit::range(header, from, length);
 }
 
@@ -296,6 +320,12 @@ fn rest(conn: &mut Conn, direction: Direction, mut header: Header, skipped: u64)
     told.end -= skipped;
     let from = told.from(way, from_start);
     if way.end > from {
-        declare(&header, from, way.end - from, skipped, Counter::UnplacedBytes);
+        declare(
+            &header,
+            from,
+            way.end - from,
+            skipped,
+            Counter::UnplacedBytes as u32,
+        );
     }
 }

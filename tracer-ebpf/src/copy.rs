@@ -10,16 +10,17 @@ use aya_ebpf::{
     helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_user},
 };
 use aya_log_ebpf::warn;
-use tracer_abi::{CALL_STEPS, CHUNK, Counter, Header};
+use tracer_abi::{CALL_STEPS, CHUNK, Counter, IOVECS};
 
 use crate::{
+    capture::Operation,
     counters::{count, count_at},
     emit,
     follow::{Follow, WINDOW, Withheld, place},
     group::{SEARCH_BYTES, Search},
     scratch::{self, Slot},
     socket::Way,
-    source::{Source, Vector, read_pair},
+    source::{Vector, read_pair},
     verifier::{at_most, forget},
 };
 
@@ -55,81 +56,55 @@ pub(crate) struct Cursor {
     head: u64,
 }
 
-/// What comes before an operation and was not told of yet: a range without bytes, up to those that are held.
-#[derive(Clone, Copy)]
-pub(crate) struct Gap {
-    /// Where it begins.
-    pub(crate) from: u64,
-    /// How much of it went past the hooks.
-    pub(crate) skipped: u64,
-    /// Why the rest was not copied: index of a [`Counter`].
-    pub(crate) cause: u32,
-}
-
-/// Copies an operation of `length` bytes at `source`. `header` is what its records start with; its offset is that of
-/// the operation's first byte.
+/// Copies an operation, and declares what comes before it and was not told of yet: all from `from` to the bytes that are
+/// held.
 ///
 /// The gap before it is a skipped range at the start, so that it needs no record that is put together elsewhere.
 #[inline(always)]
-pub(crate) fn copy(way: &mut Way, source: Source, length: u64, header: &Header, gap: Gap) {
+pub(crate) fn copy(way: &mut Way, op: &Operation, from: u64) {
     let held = u64::from(way.held);
     way.held = 0;
     let withheld = way.follow.withheld();
-    let before = forget(header.offset - held - withheld - gap.from, header.time_ns);
-    let Some(index) = scratch::take() else {
+    let offset = op.header.offset;
+    let before = forget(offset - held - withheld - from, op.header.time_ns);
+    let length = op.length;
+    let Some(mut index) = scratch::take() else {
         count(Counter::NoSlot, 1);
         count(Counter::NoSlotBytes, length + held + before);
         way.follow.missed(length + held);
-        emit::range(header, gap.from, length + held + before);
+        emit::range(&op.header, from, length + held + before);
         return;
     };
     let Some(slot) = scratch::slot(index) else { return };
-    slot.header = *header;
-    slot.header.offset = header.offset.wrapping_sub(held + before).wrapping_sub(withheld);
+    let base = op.source.address;
+    let vectors = at_most(op.source.vectors, IOVECS);
+    let segment = if vectors == 0 { length } else { 0 };
+    slot.header = op.header;
+    slot.header.offset = offset.wrapping_sub(held + before).wrapping_sub(withheld);
+    slot.follow = way.follow;
     slot.cursor = Cursor {
-        vector: source.address,
-        vectors: source.vectors,
-        base: source.address,
-        segment: if source.vectors == 0 { length } else { 0 },
+        vector: base,
+        vectors,
+        base: if held != 0 {
+            (&raw const way.prefix) as u64
+        } else {
+            base
+        },
+        segment: if held != 0 { held } else { segment },
         left: length + held,
         filled: 0,
         skipped: before,
         held,
-        gap_skipped: gap.skipped,
-        gap_other: before - gap.skipped,
-        cause: gap.cause.into(),
+        gap_skipped: op.skipped,
+        gap_other: before - op.skipped,
+        cause: op.cause.into(),
         head: 0,
     };
-    copy_slot(way, index);
-    scratch::release(index);
-}
-
-/// Copies what the slot's header and cursor say.
-///
-/// VERIFIER: a global function, which is looked at once, by itself: as a part of the programs it is looked at for every
-/// way that leads to it, and that four times.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn copy_slot(way: *mut Way, index: u32) -> u32 {
-    // SAFETY: null, or the connection's state, as the verifier sees to.
-    let Some(way) = (unsafe { way.as_mut() }) else {
-        return 0;
+    // behind the held bytes comes the operation's own memory, as if it were the first of several segments
+    slot.after_held = Vector {
+        base,
+        length: segment,
     };
-    let mut index = index;
-    let Some(slot) = scratch::slot(index) else {
-        return 0;
-    };
-    let end = slot.header.offset + slot.cursor.skipped + slot.cursor.left + way.follow.withheld();
-    slot.follow = way.follow;
-    if slot.cursor.held != 0 {
-        // behind the held bytes comes the operation's own memory, as if it were the first of several segments
-        slot.after_held = Vector {
-            base: slot.cursor.base,
-            length: slot.cursor.segment,
-        };
-        slot.cursor.base = (&raw const way.prefix) as u64;
-        slot.cursor.segment = slot.cursor.held;
-    }
     if slot.follow.have != 0 {
         keep_window((&raw mut slot.window).cast(), &raw const way.window);
     }
@@ -146,18 +121,18 @@ extern "C" fn copy_slot(way: *mut Way, index: u32) -> u32 {
     if stopped {
         // memory that cannot be read, a head that is none, or more pieces than one call may have: say so, and start
         // again at a frame
-        let left = end.saturating_sub(slot.header.offset);
+        let left = (offset + length).saturating_sub(slot.header.offset);
         count(Counter::UnreadBytes, left);
-        warn!(&(), "connection {}: {} bytes not read", slot.header.cookie, left);
+        warn!(&(), "connection {}: {} bytes not read", op.header.cookie, left);
         slot.follow.missed(slot.cursor.left);
         let offset = slot.header.offset;
-        emit::range(&slot.header, offset, left);
+        emit::range(&op.header, offset, left);
     }
     way.follow = slot.follow;
     if slot.follow.have != 0 {
         keep_window(&raw mut way.window, (&raw const slot.window).cast());
     }
-    1
+    scratch::release(index);
 }
 
 /// Copies a window. A helper, because a copy by instructions costs the verifier more.

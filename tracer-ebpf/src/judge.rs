@@ -6,29 +6,19 @@ use tracer_abi::{
 };
 
 use crate::{
+    capture::Operation,
     counters::count,
     follow::Follow,
     socket::{Conn, verdict},
-    source::{Source, read_prefix, read_u32},
+    source::{read_prefix, read_u32},
     verifier::at_most,
 };
 
-/// One operation of a direction whose place is not known.
-#[repr(C)]
-pub(crate) struct Attempt {
-    pub(crate) direction: Direction,
-    pub(crate) source: Source,
-    /// Bytes that it moved.
-    pub(crate) length: u64,
-    /// Stream offset of its first byte.
-    pub(crate) offset: u64,
-}
-
-/// Judges by this operation, together with the bytes held from those just before it. True: a frame starts with
+/// Judges by this operation of a direction whose place is not known, together with the bytes held from those just before it. True: a frame starts with
 /// the held bytes, or with this operation where none are held; the connection is ours. The held bytes are then still
 /// in the prefix.
 #[inline(always)]
-pub(crate) fn judge(conn: &mut Conn, op: &Attempt) -> bool {
+pub(crate) fn judge(conn: &mut Conn, op: &Operation) -> bool {
     judge_operation(conn, op) != 0
 }
 
@@ -37,7 +27,7 @@ pub(crate) fn judge(conn: &mut Conn, op: &Attempt) -> bool {
 /// VERIFIER: a global function, which is looked at once, by itself.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn judge_operation(conn: *mut Conn, op: *const Attempt) -> u32 {
+extern "C" fn judge_operation(conn: *mut Conn, op: *const Operation) -> u32 {
     // SAFETY: null, or valid for the call, as the verifier sees to.
     let (Some(conn), Some(op)) = (unsafe { conn.as_mut() }, unsafe { op.as_ref() }) else {
         return 0;
@@ -46,8 +36,8 @@ extern "C" fn judge_operation(conn: *mut Conn, op: *const Attempt) -> u32 {
 }
 
 #[inline(always)]
-fn decide(conn: &mut Conn, op: &Attempt) -> bool {
-    let way = conn.way(op.direction);
+fn decide(conn: &mut Conn, op: &Operation) -> bool {
+    let way = conn.way(op.header.direction);
     let held = at_most(way.held.into(), PREFIX as u64) as usize;
     let mut found = Verdict::Other;
     let mut have = 0;
@@ -80,13 +70,13 @@ fn decide(conn: &mut Conn, op: &Attempt) -> bool {
     }
     if conn.verdict == verdict::OPEN {
         count(Counter::PrefixBytes, dropped);
-        if conn.way(op.direction).held == 0 {
+        if conn.way(op.header.direction).held == 0 {
             // bytes that could not be read say nothing
             let read = have == PREFIX || have as u64 == op.length;
             if !read {
                 count(Counter::UnjudgedNoBufferBytes, op.length);
             }
-            give_up_or_wait(conn, op.offset == 0 && read);
+            give_up_or_wait(conn, op.header.offset == 0 && read);
         }
     }
     false
@@ -95,14 +85,14 @@ fn decide(conn: &mut Conn, op: &Attempt) -> bool {
 /// What a connection that was just judged foreign carries, where that is of interest: at the end that asked for the
 /// connection, so that each is told of once.
 #[inline(always)]
-pub(crate) fn carries(conn: &mut Conn, op: &Attempt) -> Option<Protocol> {
+pub(crate) fn carries(conn: &mut Conn, direction: Direction, length: u64) -> Option<Protocol> {
     if conn.role == Role::SERVER {
         return None;
     }
-    let way = conn.way(op.direction);
+    let way = conn.way(direction);
     let first = way.prefix.first_chunk::<PREFIX>()?;
-    let have = if op.length < PREFIX as u64 {
-        op.length as usize
+    let have = if length < PREFIX as u64 {
+        length as usize
     } else {
         PREFIX
     };
@@ -120,7 +110,7 @@ pub(crate) fn carries(conn: &mut Conn, op: &Attempt) -> Option<Protocol> {
 
 /// The rule, with the one look further into the operation that a binary header with a remark needs.
 #[inline(always)]
-fn look(op: &Attempt, prefix: &[u8; 2 * PREFIX], have: usize, held: usize) -> Verdict {
+fn look(op: &Operation, prefix: &[u8; 2 * PREFIX], have: usize, held: usize) -> Verdict {
     let Some(first) = prefix.first_chunk::<PREFIX>() else {
         return Verdict::Other;
     };
