@@ -56,7 +56,7 @@ impl Artifacts {
 
     /// Servers and clients of other protocols: the root of a file system with their packages.
     pub fn foreign(&self) -> PathBuf {
-        self.cache.join("foreign-1")
+        self.cache.join("foreign-2")
     }
 
     /// Jars of name server and broker.

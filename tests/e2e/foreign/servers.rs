@@ -43,6 +43,8 @@ http {
 END
 openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -keyout $DIR/key -out $DIR/cert 2> $DIR/openssl.log";
 
+const NGINX_SERVES: &str = "exec nginx -c $DIR/nginx.conf -p $DIR";
+
 /// nginx with these words behind `listen` and these options for curl.
 macro_rules! nginx {
     ($name:literal, $listen:literal, $scheme:literal, $options:literal) => {
@@ -50,7 +52,7 @@ macro_rules! nginx {
             name: $name,
             programs: "nginx,curl",
             prepare: concat!("export LISTEN='", $listen, "'; eval \"$NGINX\""),
-            serve: "exec nginx -c $DIR/nginx.conf -p $DIR",
+            serve: NGINX_SERVES,
             steady: concat!(
                 "exec curl -sk ",
                 $options,
@@ -109,7 +111,16 @@ const SERVERS: [Server; 8] = [
         connections: 10,
     },
     nginx!("HTTP/1.1 (nginx, curl)", "", "http", "--http1.1"),
-    nginx!("HTTP/2 (nginx, curl)", "http2", "http", "--http2-prior-knowledge"),
+    // curl 7.88 cannot use such a connection a second time
+    Server {
+        name: "HTTP/2 (nginx, h2load)",
+        programs: "nginx,h2load",
+        prepare: "export LISTEN=http2; eval \"$NGINX\"",
+        serve: NGINX_SERVES,
+        steady: "exec h2load -c 1 --rps 50 -D 120 http://127.0.0.1:$PORT/",
+        fresh: "exec h2load -c 10 -n 1000 http://127.0.0.1:$PORT/",
+        connections: 10,
+    },
     nginx!("TLS with HTTP/1.1 (nginx, curl)", "ssl", "https", "--http1.1"),
     nginx!("TLS with HTTP/2 (nginx, curl)", "ssl http2", "https", "--http2"),
 ];

@@ -9,12 +9,13 @@ use testbed::Artifacts;
 use super::{Say, apt, into_place, part};
 use crate::console;
 
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "redis-server",
     "redis-tools",
     "mosquitto",
     "mosquitto-clients",
     "nginx-light",
+    "nghttp2-client",
     "postgresql-15",
     "mariadb-server-core",
     "mariadb-client-core",
