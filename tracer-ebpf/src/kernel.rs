@@ -22,8 +22,6 @@ macro_rules! offsets {
 offsets! {
     /// `sock.__sk_common.skc_family`
     SKC_FAMILY;
-    /// `sock.__sk_common.skc_state`
-    SKC_STATE;
     /// `sock.__sk_common.skc_rcv_saddr`
     SKC_RCV_SADDR;
     /// `sock.__sk_common.skc_daddr`
@@ -42,6 +40,8 @@ offsets! {
     NET_INUM;
     /// `sock.sk_protocol`
     SK_PROTOCOL;
+    /// `sock.__sk_common.skc_flags`
+    SKC_FLAGS;
     /// `tcp_sock.write_seq`
     WRITE_SEQ;
     /// `tcp_sock.copied_seq`

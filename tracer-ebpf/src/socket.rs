@@ -12,7 +12,7 @@ use tracer_abi::{Direction, PREFIX, Role};
 use crate::{
     follow::{Follow, WINDOW},
     kernel::{
-        BYTES_SENT, COPIED_SEQ, RCV_NXT, SK_PROTOCOL, SKC_FAMILY, SKC_STATE, WRITE_SEQ, member, trusted,
+        BYTES_SENT, COPIED_SEQ, RCV_NXT, SK_PROTOCOL, SKC_FAMILY, SKC_FLAGS, WRITE_SEQ, member, trusted,
     },
     scratch::exchange,
 };
@@ -29,11 +29,9 @@ pub(crate) mod tcp {
     pub(crate) const SYN_SENT: i32 = 2;
     pub(crate) const SYN_RECV: i32 = 3;
     pub(crate) const FIN_WAIT1: i32 = 4;
-    pub(crate) const FIN_WAIT2: i32 = 5;
     pub(crate) const CLOSE: i32 = 7;
     pub(crate) const CLOSE_WAIT: i32 = 8;
     pub(crate) const LAST_ACK: i32 = 9;
-    pub(crate) const CLOSING: i32 = 11;
 }
 
 /// What is known about a connection's protocol.
@@ -101,11 +99,9 @@ pub(crate) struct Conn {
     pub(crate) role: Role,
     /// 1: established under our eyes, so offset 0 is the first byte.
     pub(crate) from_start: u8,
-    /// 1: the peer has sent its FIN, which counts as one byte when it is read.
-    peer_ended: u8,
     /// 1: the last operation was that of a process that the filter denies.
     pub(crate) filtered: u8,
-    unused: [u8; 5],
+    unused: [u8; 6],
 }
 
 #[btf_map]
@@ -202,7 +198,6 @@ impl Conn {
         self.verdict = verdict::OPEN;
         self.role = Role::UNKNOWN;
         self.from_start = 0;
-        self.peer_ended = 0;
         self.filtered = 0;
         self.sent.reset();
         self.received.reset();
@@ -214,9 +209,6 @@ impl Conn {
     /// can go on until the socket is gone, but a connection that is cut off (`SO_LINGER` of 0) moves both numbers after this.
     #[inline(always)]
     pub(crate) fn moved_on(&mut self, sk: *const c_void, old: i32, new: i32) {
-        if new == tcp::CLOSE_WAIT || new == tcp::CLOSING || (old == tcp::FIN_WAIT2 && new == tcp::CLOSE) {
-            self.peer_ended = 1;
-        }
         let written = old == tcp::ESTABLISHED || old == tcp::CLOSE_WAIT;
         if written && (new == tcp::FIN_WAIT1 || new == tcp::LAST_ACK || new == tcp::CLOSE) {
             self.sent.ends(sequence(sk, Direction::SEND));
@@ -236,12 +228,6 @@ impl Conn {
             self.received.ends(sequence(sk, Direction::RECV));
         }
         let sent = self.sent.finish();
-        let received = self.received.rest();
-        // where all has been read, the FIN is among it
-        let fin: u32 = member(sk, &RCV_NXT).unwrap_or(0);
-        if self.peer_ended != 0 && received != 0 && self.received.last == fin {
-            self.received.last = fin.wrapping_sub(1);
-        }
         (sent, self.received.finish())
     }
 }
@@ -314,15 +300,11 @@ impl Way {
     #[inline(always)]
     pub(crate) fn advance(&mut self, sk: *const c_void, direction: Direction, length: u64) -> u64 {
         let seq = sequence(sk, direction);
-        let mut moved = if self.known == 0 {
+        let moved = if self.known == 0 {
             length
         } else {
             u64::from(seq.wrapping_sub(self.seq))
         };
-        // a receive that takes the last bytes and the FIN behind them counts the FIN as one more
-        if direction == Direction::RECV && moved == length + 1 && has_ended(sk) {
-            moved = length;
-        }
         self.known = 1;
         self.seq = seq;
         self.end += moved;
@@ -333,21 +315,25 @@ impl Way {
 /// The sequence number behind the last byte that the process wrote or read.
 #[inline(always)]
 fn sequence(sk: *const c_void, direction: Direction) -> u32 {
-    let offset = if direction == Direction::SEND {
-        &WRITE_SEQ
-    } else {
-        &COPIED_SEQ
-    };
     // `struct sock` is the start of `struct tcp_sock`
-    member(sk, offset).unwrap_or(0)
+    if direction == Direction::SEND {
+        return member(sk, &WRITE_SEQ).unwrap_or(0);
+    }
+    // the kernel counts a FIN that was read as one byte; in this order, because the flag comes last when it arrives
+    let ended = has_ended(sk);
+    let read: u32 = member(sk, &COPIED_SEQ).unwrap_or(0);
+    if ended && member(sk, &RCV_NXT) == Some(read) {
+        read.wrapping_sub(1)
+    } else {
+        read
+    }
 }
 
-/// The peer has sent its FIN.
+/// The peer's FIN has arrived, so it is counted in `rcv_nxt`.
 #[inline(always)]
 fn has_ended(sk: *const c_void) -> bool {
-    let state: u8 = member(sk, &SKC_STATE).unwrap_or(tcp::ESTABLISHED as u8);
-    !matches!(
-        i32::from(state),
-        tcp::ESTABLISHED | tcp::FIN_WAIT1 | tcp::FIN_WAIT2
-    )
+    /// Bit of `SOCK_DONE` (include/net/sock.h)
+    const SOCK_DONE: u64 = 1;
+    let flags: u64 = member(sk, &SKC_FLAGS).unwrap_or(0);
+    flags >> SOCK_DONE & 1 != 0
 }

@@ -88,20 +88,21 @@ impl Drop for Broker {
 
 /// Until the client has gone.
 fn serve(mut stream: TcpStream) {
-    let mut opaque = 0;
-    while let Ok(one_way) = read_request(&mut stream) {
-        opaque += 1;
-        if !one_way && stream.write_all(&stored(opaque)).is_err() {
+    while let Ok(frame) = read_frame(&mut stream) {
+        if let Some(opaque) = wants_answer(&frame)
+            && stream.write_all(&stored(opaque)).is_err()
+        {
             return;
         }
     }
 }
 
-/// Whether the request is one-way.
-fn read_request(stream: &mut TcpStream) -> Result<bool> {
-    let frame = read_frame(stream)?;
-    let one_way = b"\"flag\":2,\"language\"";
-    Ok(frame.windows(one_way.len()).any(|window| window == one_way))
+/// The number of a request that is not one-way.
+fn wants_answer(frame: &[u8]) -> Option<u32> {
+    let text = String::from_utf8_lossy(frame);
+    let (_, number) = text.split_once("\"opaque\":")?;
+    let number = number.split(',').next()?.parse().ok()?;
+    (!text.contains("\"flag\":2,\"language\"")).then_some(number)
 }
 
 /// Everything behind a frame's length.

@@ -5,7 +5,6 @@ use super::btf::{Btf, BtfError};
 /// Name of a global of the eBPF object, structure, member.
 const MEMBERS: &[(&str, &str, &str)] = &[
     ("SKC_FAMILY", "sock", "__sk_common.skc_family"),
-    ("SKC_STATE", "sock", "__sk_common.skc_state"),
     ("SKC_RCV_SADDR", "sock", "__sk_common.skc_rcv_saddr"),
     ("SKC_DADDR", "sock", "__sk_common.skc_daddr"),
     ("SKC_V6_RCV_SADDR", "sock", "__sk_common.skc_v6_rcv_saddr"),
@@ -15,6 +14,7 @@ const MEMBERS: &[(&str, &str, &str)] = &[
     ("SKC_NET", "sock", "__sk_common.skc_net"),
     ("NET_INUM", "net", "ns.inum"),
     ("SK_PROTOCOL", "sock", "sk_protocol"),
+    ("SKC_FLAGS", "sock", "__sk_common.skc_flags"),
     ("WRITE_SEQ", "tcp_sock", "write_seq"),
     ("COPIED_SEQ", "tcp_sock", "copied_seq"),
     ("RCV_NXT", "tcp_sock", "rcv_nxt"),
