@@ -279,13 +279,18 @@ impl Attempt {
         if let Some(span_id) = trace.send_span.filter(|_| first) {
             context.span_id = span_id;
         }
+        // what comes of the message later is below its own send span: this one, or that of a first success before it
+        let own = SpanContext {
+            span_id: trace.send_span.unwrap_or(context.span_id),
+            ..context
+        };
         if outcome.is_stored()
             && !self.forwarded
             && known.is_half(self.sys_flag)
             && let Some(key) = &key
         {
             let half = Half {
-                send: context,
+                send: own,
                 state: trace.state.clone(),
                 origin: trace.origin,
                 topic: self.topic.clone(),
@@ -297,7 +302,7 @@ impl Attempt {
         }
         if let (Some(key), Some(_)) = (&key, outcome.field("recallHandle")) {
             let timed = Timed {
-                send: context,
+                send: own,
                 state: trace.state.clone(),
                 origin: trace.origin,
             };

@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE};
 use insta::assert_snapshot;
-use tracer_core::Config;
+use tracer_core::{Config, ids};
 
 use super::support::*;
 
@@ -45,6 +45,25 @@ fn recalled() {
     }
     assert_snapshot!(full(&script.spans()));
     assert_eq!(script.totals().recall_spans, 3);
+}
+
+/// A send that was taken twice: what comes later is below the first one, whose span id the message gives.
+#[test]
+fn recalled_after_a_second_send() {
+    let mut script = Script::new();
+    let conn = script.connect();
+    for opaque in [1, 2] {
+        let (request, answer) = timed(opaque, K1, "");
+        script.write(conn, request).read(conn, answer);
+    }
+    script.write(conn, recall(3, "ns%orders", &handle(K1)));
+    script.read(conn, response(0, 3).field("msgId", K1));
+    let spans = script.spans();
+    let parents: Vec<_> = spans.iter().map(|span| span.parent).collect();
+    let own = ids::send_span_id(K1.as_bytes());
+    assert_eq!(spans[0].context.span_id, own);
+    assert_ne!(spans[1].context.span_id, own);
+    assert_eq!(parents[2], Some(own));
 }
 
 #[test]
