@@ -263,7 +263,8 @@ impl Client {
     /// Ends the program in order: consumers commit their offsets, connections are closed. Gives everything that it said.
     pub fn finish(mut self) -> Result<Said> {
         self.input().pipe = None;
-        self.process.wait(Duration::from_secs(60))?;
+        // rocketmq-rust waits five seconds for each queue of a lite pull consumer
+        self.process.wait(Duration::from_secs(180))?;
         let mut account = self.shared.lock();
         while !account.ended {
             account = self

@@ -97,7 +97,7 @@ impl Server {
         })
     }
 
-    /// Ends the broker as a power cut would, and starts it again.
+    /// Ends the broker as a crash would, and starts it again.
     pub fn restart_broker(&mut self) -> Result<()> {
         self.broker_process.signal(libc::SIGKILL)?;
         self.broker_process.wait(READY)?;

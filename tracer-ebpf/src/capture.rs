@@ -101,7 +101,8 @@ fn operation(sk: *mut c_void, conn: &mut Conn, direction: Direction, length: u64
     let skipped = offset.saturating_sub(told.end);
     // after bytes that went past, the start may be that of an earlier send
     let elapsed = if direction == Direction::SEND && start_ns != 0 && skipped == 0 {
-        at_most(time_ns - start_ns, u64::from(u32::MAX))
+        // another thread's send may have begun since
+        at_most(time_ns.saturating_sub(start_ns), u64::from(u32::MAX))
     } else {
         0
     };
@@ -153,8 +154,11 @@ fn operation(sk: *mut c_void, conn: &mut Conn, direction: Direction, length: u64
         if !emit::open(conn, sk, &op.header) {
             conn.opened = 0;
         }
-        if conn.role == Role::SERVER && SERVER_SIDE.load() == 0 && conn.opened != 0 {
-            conn.verdict = verdict::QUIET;
+        if conn.role == Role::SERVER && SERVER_SIDE.load() == 0 {
+            // where there was no room to tell of it, the next operation does
+            if conn.opened != 0 {
+                conn.verdict = verdict::QUIET;
+            }
             return;
         }
     }
@@ -203,7 +207,7 @@ extern "C" fn tell(conn: *mut Conn, op: *const Operation) -> u32 {
     let found = op.found != 0;
     if found && op.source.address != 0 {
         copy(way, op, from);
-        if conn.role == Role::UNKNOWN && conn.received.follow.from_client != 0 {
+        if conn.role != Role::CLIENT && conn.received.follow.from_client != 0 {
             // it was open before the tracer, and clients' requests arrive here
             conn.role = Role::SERVER;
             if SERVER_SIDE.load() == 0 {
@@ -259,9 +263,10 @@ impl Told {
 /// Declares `length` bytes at `from`: `skipped` of them went past the hooks, the others were not copied for this `cause`.
 #[inline(always)]
 fn declare(header: &Header, from: u64, length: u64, skipped: u64, cause: u32) {
-    count(Counter::SkippedBytes, skipped);
-    count_at(cause, length - skipped);
-    emit::range(header, from, length);
+    if emit::range(header, from, length) {
+        count(Counter::SkippedBytes, skipped);
+        count_at(cause, length - skipped);
+    }
 }
 
 /// A socket is connected.
@@ -270,12 +275,17 @@ pub(crate) fn established(sk: *mut c_void, role: Role) {
     let Some(conn) = socket::get_or_create(sk) else {
         return;
     };
-    if conn.has_ended() {
+    // who asks for a connection has read nothing of it yet
+    if conn.has_ended() || (role == Role::CLIENT && conn.has_received()) {
         // it was connected to something else before
         ended(sk, conn);
         conn.reset();
     }
     conn.begin(sk, role);
+    if role == Role::SERVER && conn.opened != 0 && SERVER_SIDE.load() == 0 {
+        // a fast open had brought bytes before
+        conn.verdict = verdict::QUIET;
+    }
 }
 
 /// A socket goes from one state to another (see [`socket::tcp`]).

@@ -70,9 +70,11 @@ pub(crate) fn copy(way: &mut Way, op: &Operation, from: u64) {
     let length = op.length;
     let Some(mut index) = scratch::take() else {
         count(Counter::NoSlot, 1);
-        count(Counter::NoSlotBytes, length + held + before);
         way.follow.missed(length + held);
-        emit::range(&op.header, from, length + held + before);
+        let all = offset + length - from;
+        if emit::range(&op.header, from, all) {
+            count(Counter::NoSlotBytes, all);
+        }
         return;
     };
     let Some(slot) = scratch::slot(index) else { return };
@@ -122,11 +124,12 @@ pub(crate) fn copy(way: &mut Way, op: &Operation, from: u64) {
         // memory that cannot be read, a head that is none, or more pieces than one call may have: say so, and start
         // again at a frame
         let left = (offset + length).saturating_sub(slot.header.offset);
-        count(Counter::UnreadBytes, left);
         warn!(&(), "connection {}: {} bytes not read", op.header.cookie, left);
         slot.follow.missed(slot.cursor.left);
         let offset = slot.header.offset;
-        emit::range(&op.header, offset, left);
+        if emit::range(&op.header, offset, left) {
+            count(Counter::UnreadBytes, left);
+        }
     }
     way.follow = slot.follow;
     if slot.follow.have != 0 {
@@ -145,16 +148,18 @@ fn keep_window(to: *mut [u8; WINDOW], from: *const [u8; WINDOW]) {
 /// Puts the record of the slot into the ring and begins the next one behind it.
 #[inline(always)]
 fn flush(slot: &mut Slot) {
-    if slot.cursor.gap_skipped + slot.cursor.gap_other != 0 {
-        count(Counter::SkippedBytes, slot.cursor.gap_skipped);
-        count_at(slot.cursor.cause as u32, slot.cursor.gap_other);
-        slot.cursor.gap_skipped = 0;
-        slot.cursor.gap_other = 0;
-    }
     let stands_for = slot.cursor.filled + slot.cursor.skipped;
     slot.header.captured = slot.cursor.filled as u32;
     slot.header.original = stands_for as u32;
-    emit::slot(slot);
+    let stored = emit::slot(slot);
+    if slot.cursor.gap_skipped + slot.cursor.gap_other != 0 {
+        if stored {
+            count(Counter::SkippedBytes, slot.cursor.gap_skipped);
+            count_at(slot.cursor.cause as u32, slot.cursor.gap_other);
+        }
+        slot.cursor.gap_skipped = 0;
+        slot.cursor.gap_other = 0;
+    }
     slot.header.offset += stands_for;
     slot.cursor.filled = 0;
     slot.cursor.skipped = 0;

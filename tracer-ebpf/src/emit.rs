@@ -70,9 +70,10 @@ fn put<T: 'static>(record: T) -> bool {
     true
 }
 
-/// The record that `slot` holds: its header and the `captured` bytes behind it. Counts what is lost.
+/// The record that `slot` holds: its header and the `captured` bytes behind it. False where there was no room, which is
+/// counted.
 #[inline(always)]
-pub(crate) fn slot(slot: &mut Slot) {
+pub(crate) fn slot(slot: &mut Slot) -> bool {
     let stands_for = u64::from(slot.header.original);
     let captured = slot.header.captured as usize;
     let size = HEADER + captured;
@@ -96,11 +97,13 @@ pub(crate) fn slot(slot: &mut Slot) {
         count(Counter::Bytes, stands_for);
         count(Counter::CopiedBytes, captured as u64);
     }
+    !full
 }
 
-/// Declares a range of the stream whose bytes are not copied: `length` bytes at `offset`, otherwise as `header`.
+/// Declares a range of the stream whose bytes are not copied: `length` bytes at `offset`, otherwise as `header`. False
+/// where there was no room, which is counted: then it must not be counted for its own cause too.
 #[inline(always)]
-pub(crate) fn range(header: &Header, offset: u64, length: u64) {
+pub(crate) fn range(header: &Header, offset: u64, length: u64) -> bool {
     let pending = pending();
     let entry = if pending > DATA_BYTES.load() {
         None
@@ -110,7 +113,7 @@ pub(crate) fn range(header: &Header, offset: u64, length: u64) {
     let Some(mut entry) = entry else {
         count(Counter::RingFull, 1);
         count(Counter::RingFullBytes, length);
-        return;
+        return false;
     };
     let record = entry.as_mut_ptr();
     // SAFETY: the reserved memory has the size of a header. Written in place: the stack is 512 bytes.
@@ -127,6 +130,7 @@ pub(crate) fn range(header: &Header, offset: u64, length: u64) {
     entry.submit(wake(pending));
     count(Counter::Records, 1);
     count(Counter::Bytes, length);
+    true
 }
 
 /// Tells who the connection is. False where there was no room: then it must be told again. Wakes the reader, so that

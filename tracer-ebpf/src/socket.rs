@@ -189,6 +189,12 @@ impl Conn {
         self.received.over != 0
     }
 
+    /// Something was read from it.
+    #[inline(always)]
+    pub(crate) fn has_received(&self) -> bool {
+        self.received.known != 0
+    }
+
     /// A socket that was connected before is to be connected anew. Its number stays the same.
     #[inline(always)]
     pub(crate) fn reset(&mut self) {
@@ -245,8 +251,8 @@ impl Way {
     /// Gives it back.
     #[inline(always)]
     pub(crate) fn leave(&mut self) {
-        // SAFETY: a map value; a plain store of one word is atomic.
-        unsafe { core::ptr::write_volatile(&raw mut self.busy, 0) };
+        // an exchange, because what was written before must be seen by who enters next
+        exchange(&raw mut self.busy, 0);
     }
 
     /// Sets offset 0 to this position, unless bytes were already seen.

@@ -64,7 +64,11 @@ pub(crate) fn testbed(say: Say) -> Result<()> {
     rust::client(&artifacts, say)?;
     go::collector(&artifacts, say)?;
     go::jaeger(&artifacts, say)?;
-    foreign::ensure(&artifacts, say)
+    // their tests name what they miss; all others do without
+    if let Err(error) = foreign::ensure(&artifacts, say) {
+        println!("servers of other protocols cannot be had: {error:#}");
+    }
+    Ok(())
 }
 
 /// What counts instructions.

@@ -78,7 +78,7 @@ fn write(
     Ok((written, longest))
 }
 
-/// What the ring holds is read later: nothing is lost, and times are right.
+/// What the ring holds is read later: nothing is lost.
 pub(super) fn for_seconds(world: &World) -> Result<()> {
     const MESSAGES: u32 = 3_000;
     let (log, seen, _, written) = stop(world, "stopped", MESSAGES, &[])?;
