@@ -16,7 +16,7 @@ use super::{
 use crate::{
     exchange::Peer,
     model::{Operation, Timestamp},
-    wire::{Body, Frame, Header, Properties, RequestCode, ResponseCode},
+    wire::{Body, Frame, Header, Language, Properties, RequestCode, ResponseCode},
 };
 
 /// Bit of a pull's `sysFlag`: `commitOffset` counts (§2.3).
@@ -34,6 +34,11 @@ pub(crate) struct Pull {
     namespace: Option<Arc<str>>,
     /// Of an application that pulls for itself (§2.3).
     lite: bool,
+}
+
+/// See [`Commit`].
+fn counts_each(peer: &Peer) -> bool {
+    peer.language != Some(Language::CPP)
 }
 
 impl Lifecycle {
@@ -60,6 +65,7 @@ impl Lifecycle {
                     offset,
                     start: frame.start,
                     end: frame.end,
+                    counts_each: counts_each(peer),
                 };
                 self.groups.commit(&group, &queue, peer.server, commit, sink);
             }
@@ -272,6 +278,7 @@ impl Lifecycle {
             offset,
             start: frame.start,
             end: frame.end,
+            counts_each: counts_each(peer),
         };
         let settled = self
             .groups

@@ -13,8 +13,9 @@
 //!   read after the one before it was written; for that both must stand at the message, since the first of them
 //!   may be there from before. A value below the message's offset proves nothing: a concurrent consumer commits
 //!   the lowest unfinished offset, whatever else is done above it. The client's account of a message follows its
-//!   handler's end, so the handler may have ended before by the [hand-over](limits::HANDOVER). Both hold within one client only, so the
-//!   frames must be of one connection.
+//!   handler's end, so the handler may have ended before by the [hand-over](limits::HANDOVER). C++
+//!   hands the messages of an answer to its handler one after the other and counts them when it is through with all: its
+//!   commits prove nothing here. Both hold within one client only, so the frames must be of one connection.
 //! - **Resets.** An administrator, or an assignment that moved to another client and back, moves the offset
 //!   without anything being processed here. So a commit counts only within what was delivered here without
 //!   interruption: up to the *horizon*, the highest position that an answer to this process named. A commit
@@ -58,6 +59,8 @@ pub(crate) struct Commit {
     pub(crate) offset: i64,
     pub(crate) start: Timestamp,
     pub(crate) end: Timestamp,
+    /// The client counts a message when its handler ends, not all of an answer when the last one's does.
+    pub(crate) counts_each: bool,
 }
 
 /// What a commit came to.
@@ -242,6 +245,7 @@ impl Queue {
                     .map(|l| (l.connection, l.start)),
             };
             if let Some((connection, at)) = read_after
+                && commit.counts_each
                 && connection == commit.connection
                 && at <= commit.start
             {

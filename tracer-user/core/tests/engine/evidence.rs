@@ -126,6 +126,20 @@ fn a_pull_that_stands_at_a_message_was_read_after_the_answer_before() {
     "#);
 }
 
+/// C++ hands an answer's messages over one by one, and counts them when it is through with all: it stands at a message whose
+/// handler ended seconds ago.
+#[test]
+fn a_commit_of_cpp_that_stands_at_a_message_proves_nothing() {
+    let (mut s, c) = given();
+    let pull = |opaque, commit| pull(opaque, "cg", "orders", 0, 4, Some(commit)).language("CPP");
+    s.at(20).write(c, pull(2, 1));
+    s.at(4040).read(c, empty(2, 19, 4));
+    s.at(5050).write(c, pull(3, 1));
+    s.at(5060).read(c, empty(3, 19, 4));
+    s.at(6060).write(c, pull(4, 4));
+    assert!(evidence(&s).contains("queue_offset=1 evidence=offset_commit 11..6061 end_uncertainty_ms=6050"));
+}
+
 /// Between the handler's end and the client's account of it a busy machine may run something else: seen were 7 ms.
 #[test]
 fn a_commit_that_stands_at_a_message_may_be_behind_its_handler() {

@@ -28,6 +28,7 @@ pub(crate) struct Frame {
     binary: bool,
     /// The header instead of all that.
     header: Option<String>,
+    language: &'static str,
 }
 
 /// A frame with this JSON header, byte for byte.
@@ -48,6 +49,7 @@ pub(crate) fn request(code: i32, opaque: i32) -> Frame {
         body: Vec::new(),
         binary: false,
         header: None,
+        language: "JAVA",
     }
 }
 
@@ -94,6 +96,11 @@ impl Frame {
         self
     }
 
+    pub(crate) fn language(mut self, language: &'static str) -> Frame {
+        self.language = language;
+        self
+    }
+
     pub(crate) fn binary(mut self) -> Frame {
         self.binary = true;
         self
@@ -126,7 +133,7 @@ impl Frame {
             "code": self.code,
             "extFields": serde_json::Value::Object(fields.collect()),
             "flag": self.flag,
-            "language": "JAVA",
+            "language": self.language,
             "opaque": self.opaque,
             "version": self.version,
         });
