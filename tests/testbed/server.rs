@@ -305,7 +305,8 @@ impl Java {
 }
 
 /// `brokerIP1` is what clients dial; without it the broker advertises an outside address. The delay levels make the first
-/// retries (levels 3, 4, …) come after one second instead of ten.
+/// retries (levels 3, 4, …) come after one second instead of ten. A send may wait for three seconds instead of 200 ms before the
+/// broker says that it is busy: one that has just started is, and C++ does not try again.
 fn broker_properties(dir: &Path, name_server: SocketAddr, broker: SocketAddr) -> String {
     let (ip, port, store) = (broker.ip(), broker.port(), dir.join(STORE));
     let store = store.display();
@@ -332,6 +333,7 @@ enableLmq=true
 enableMultiDispatch=true
 diskMaxUsedSpaceRatio=98
 maxMessageSize={MAX_BODY}
+waitTimeMillsInSendQueue=3000
 enablePropertyFilter=true
 recallMessageEnable=true
 traceTopicEnable=true
