@@ -3,7 +3,9 @@
 //! A bench is a file here with a function that gives rows, and a line in [`BENCHES`]. What is measured in Rust lies in
 //! `tests/bench`; Java's decoder in `tests/testbed/java`.
 
+mod calls;
 mod criterion;
+mod daemon;
 mod decode;
 mod engine;
 mod export;
@@ -26,10 +28,12 @@ use crate::setup::{self, Say};
 type Bench = (&'static str, fn(&Artifacts) -> Result<Vec<Row>>);
 
 /// All of them, in the order of the table.
-const BENCHES: [Bench; 5] = [
+const BENCHES: [Bench; 7] = [
     ("decode", decode::rows),
     ("engine", engine::rows),
     ("export", export::rows),
+    ("calls", calls::rows),
+    ("daemon", daemon::rows),
     ("start", start::rows),
     ("instructions", instructions::rows),
 ];

@@ -69,9 +69,7 @@ fn with_traffic<T>(send: &[u8], work: impl FnOnce() -> Result<T>) -> Result<T> {
     let mut client = TcpStream::connect(listener.local_addr()?)?;
     let (mut broker, _) = listener.accept()?;
     client.set_nodelay(true)?;
-    let header = r#"{"code":0,"extFields":{"queueId":"2","queueOffset":"7"},"flag":1,"language":"JAVA","opaque":7,"version":479}"#;
-    let lengths = [4 + header.len() as u32, header.len() as u32].map(u32::to_be_bytes);
-    let answer = [lengths.as_flattened(), header.as_bytes()].concat();
+    let answer = answer(0);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let (asked, answered) = (send.len(), answer.len());
@@ -96,6 +94,13 @@ fn with_traffic<T>(send: &[u8], work: impl FnOnce() -> Result<T>) -> Result<T> {
         done.store(true, Relaxed);
         result
     })
+}
+
+/// A broker's answer, with a body of so many bytes.
+pub(super) fn answer(body: usize) -> Vec<u8> {
+    let header = r#"{"code":0,"extFields":{"queueId":"2","queueOffset":"7"},"flag":1,"language":"JAVA","opaque":7,"version":479}"#;
+    let lengths = [4 + header.len() + body, header.len()].map(|length| (length as u32).to_be_bytes());
+    [lengths.as_flattened(), header.as_bytes(), &vec![b'b'; body]].concat()
 }
 
 /// Starts it and ends it. Returns milliseconds until the first span, and what it says that loading took.

@@ -1,0 +1,171 @@
+//! What the kernel side costs whoever makes system calls: with nothing attached and with the daemon, in turn. Needs root.
+
+use std::{
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::{net::UnixStream, process::parent_id},
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use testbed::{Artifacts, Tracer};
+
+use super::{
+    criterion, daemon,
+    row::{Row, Target},
+};
+use crate::build;
+
+/// With and without the daemon, one after the other, so often.
+const ROUNDS: usize = 7;
+/// Samples of a round, and repetitions of a sample.
+const SAMPLES: usize = 15;
+const TIMES: u32 = 4_000;
+/// Before the first sample of a round: caches, branch predictors, and the judgement of the connections.
+const WARM: u32 = 2_000;
+/// A body, or as many bytes of another protocol.
+const BYTES: usize = 1024;
+
+/// Something that is done again and again.
+struct Case {
+    what: &'static str,
+    /// Most nanoseconds that it may cost more with the daemon.
+    limit: f64,
+    target: &'static str,
+    work: Box<dyn FnMut() -> Result<()>>,
+}
+
+pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
+    build::build()?;
+    let frames = criterion::frames(artifacts)?;
+    let send = std::fs::read(frames.join("send-json")).context("a send")?;
+    let mut cases = cases(send)?;
+    // medians of the rounds, of each case: without, with
+    let mut found: Vec<[Vec<f64>; 2]> = cases.iter().map(|_| Default::default()).collect();
+    for round in 0..ROUNDS {
+        for attached in [false, true] {
+            let _tracer: Option<Tracer> = if attached {
+                Some(daemon::start(artifacts, &format!("calls-{round}"))?)
+            } else {
+                None
+            };
+            for (case, found) in cases.iter_mut().zip(&mut found) {
+                found[usize::from(attached)].push(measure(&mut case.work)?);
+            }
+        }
+    }
+    Ok(cases
+        .iter()
+        .zip(&mut found)
+        .map(|(case, [without, with])| {
+            let (before, after) = (median(without), median(with));
+            let (cost, noise) = (after - before, spread(without).max(spread(with)));
+            // what two runs of the same differ by is no cost
+            let counted = if cost.abs() <= noise { 0.0 } else { cost };
+            Row {
+                measure: case.what.to_owned(),
+                ours: format!("{cost:+.0} ns ± {noise:.0}"),
+                others: format!("nothing attached: {before:.0} ns"),
+                target: case.target.to_owned(),
+                verdict: Target::AtMost(case.limit).verdict(counted),
+                command: "cargo xtask bench --only calls".to_owned(),
+            }
+        })
+        .collect())
+}
+
+fn cases(send: Vec<u8>) -> Result<Vec<Case>> {
+    let (mut near, mut far) = UnixStream::pair()?;
+    let unix = move || echo(&mut near, &mut far, &[b'u'; BYTES]);
+    let (mut near, mut far) = connected()?;
+    let foreign = move || echo(&mut near, &mut far, &[b'f'; BYTES]);
+    let (mut near, mut far) = connected()?;
+    // what the answer to a pull has: a write and a read of the client's with one body each
+    let answer = super::start::answer(BYTES);
+    let ours = move || {
+        echo(&mut near, &mut far, &send)?;
+        echo(&mut far, &mut near, &answer)
+    };
+    let case = |what, limit, target, work| Case {
+        what,
+        limit,
+        target,
+        work,
+    };
+    Ok(vec![
+        case(
+            "A system call that has nothing to do with sockets (`getppid`)",
+            1.0,
+            "nothing",
+            Box::new(|| {
+                std::hint::black_box(parent_id());
+                Ok(())
+            }),
+        ),
+        case(
+            "A write and a read of 1 KiB, UNIX socket",
+            40.0,
+            "≤ 40 ns",
+            Box::new(unix),
+        ),
+        case(
+            "A write and a read of 1 KiB, TCP, another protocol",
+            120.0,
+            "≤ 120 ns",
+            Box::new(foreign),
+        ),
+        case(
+            "A client's write and read of RocketMQ frames of 1 KiB, and the broker's",
+            1500.0,
+            "≤ 1.5 µs",
+            Box::new(ours),
+        ),
+    ])
+}
+
+fn connected() -> Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let near = TcpStream::connect(listener.local_addr()?)?;
+    let (far, _) = listener.accept()?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    Ok((near, far))
+}
+
+/// Writes at one end and reads at the other, in one thread.
+fn echo(near: &mut impl Write, far: &mut impl Read, bytes: &[u8]) -> Result<()> {
+    let mut buffer = [0; 8 * BYTES];
+    near.write_all(bytes)?;
+    let target = buffer
+        .get_mut(..bytes.len())
+        .context("a frame that is too long")?;
+    Ok(far.read_exact(target)?)
+}
+
+/// Nanoseconds of one, the median of the samples.
+fn measure(work: &mut impl FnMut() -> Result<()>) -> Result<f64> {
+    for _ in 0..WARM {
+        work()?;
+    }
+    let mut samples = Vec::with_capacity(SAMPLES);
+    for _ in 0..SAMPLES {
+        let begun = Instant::now();
+        for _ in 0..TIMES {
+            work()?;
+        }
+        samples.push(begun.elapsed().as_nanos() as f64 / f64::from(TIMES));
+    }
+    Ok(median(&mut samples))
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// Median distance from the median.
+fn spread(values: &mut [f64]) -> f64 {
+    let middle = median(values);
+    let mut distances: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
+    median(&mut distances)
+}
