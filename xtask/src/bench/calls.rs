@@ -60,14 +60,18 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
         .map(|(case, [without, with])| {
             let (before, after) = (median(without), median(with));
             let (cost, noise) = (after - before, spread(without).max(spread(with)));
-            // what two runs of the same differ by is no cost
-            let counted = if cost.abs() <= noise { 0.0 } else { cost };
+            // what two runs of the same differ by says nothing, not even that the target is met
+            let verdict = if cost.abs() <= noise && noise > case.limit {
+                "not told apart from noise".to_owned()
+            } else {
+                Target::AtMost(case.limit).verdict(cost)
+            };
             Row {
                 measure: case.what.to_owned(),
                 ours: format!("{cost:+.0} ns ± {noise:.0}"),
                 others: format!("nothing attached: {before:.0} ns"),
                 target: case.target.to_owned(),
-                verdict: Target::AtMost(case.limit).verdict(counted),
+                verdict,
                 command: "cargo xtask bench --only calls".to_owned(),
             }
         })

@@ -67,7 +67,7 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
             thousands(rate),
             micros(cost)
         ),
-        others: "it is `opentelemetry-otlp`".to_owned(),
+        others: "–".to_owned(),
         target: format!("≥ {} spans/s on one core", thousands(WANTED)),
         verdict: Target::AtLeast(WANTED).verdict(rate),
         command: "cargo xtask bench --only export".to_owned(),
