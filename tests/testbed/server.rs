@@ -292,6 +292,8 @@ impl Java {
             ])
             .arg(format!("-Duser.home={}", self.dir.display()))
             .arg(format!("-Drocketmq.home.dir={}", self.dir.display()))
+            // the tool leaves a file for each static topic
+            .arg(format!("-Djava.io.tmpdir={}", self.dir.display()))
             .args([format!("-Xms{initial}"), format!("-Xmx{max}")])
             .arg("-cp")
             .arg(self.jars.join("*"))
