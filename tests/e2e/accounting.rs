@@ -3,9 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io::{BufRead, BufReader, Write},
     path::Path,
-    process::{ChildStdin, ChildStdout, Command},
     sync::Arc,
     thread,
     time::Duration,
@@ -13,10 +11,9 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use serde::Deserialize;
 use testbed::{
-    Span,
-    process::Child,
+    Load, Span,
+    load::Moved,
     spans::SpanFile,
     totals::{no_loss_except, total},
 };
@@ -164,66 +161,6 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
     trials
 }
 
-/// What the load program moved over a connection.
-#[derive(Deserialize)]
-struct Moved {
-    local: u16,
-    sent: u64,
-    received: u64,
-    first: usize,
-    messages: usize,
-}
-
-#[derive(Deserialize)]
-struct Accounts {
-    connections: Vec<Moved>,
-}
-
-/// The load program.
-struct Load {
-    process: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Load {
-    /// Starts it and waits until its connections are open.
-    fn start(dir: &Path, name: &str, arguments: &[(&str, usize)]) -> Result<Load> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_load"));
-        for (argument, value) in arguments {
-            command.arg(format!("--{argument}")).arg(value.to_string());
-        }
-        let log = dir.join(format!("{name}.err"));
-        let (process, input, output) = Child::start_piped("load", command, &log)?;
-        let mut load = Load {
-            process,
-            input,
-            output: BufReader::new(output),
-        };
-        let line = load.line()?;
-        ensure!(line == "ready", "load says {line:?}: {}", load.process.log()?);
-        Ok(load)
-    }
-
-    fn line(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        Ok(line.trim_end().to_owned())
-    }
-
-    fn go(&mut self) -> Result<()> {
-        Ok(self.input.write_all(b"go\n")?)
-    }
-
-    /// Waits for its end, at which all connections are closed.
-    fn accounts(&mut self) -> Result<Vec<Moved>> {
-        let line = self.line()?;
-        let parsed: Accounts = serde_json::from_str(&line)
-            .with_context(|| format!("load says {line:?}: {}", self.process.log().unwrap_or_default()))?;
-        Ok(parsed.connections)
-    }
-}
-
 /// What the tracer says became of a connection's bytes: seen and lost, of what was sent and of what was received.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
@@ -246,7 +183,7 @@ fn run(world: &World, case: &Case) -> Result<()> {
     let Filed {
         mut tracer, spans, ..
     } = Filed::start(world, &name, &args)?;
-    let mut load = Load::start(dir, &name, case.load)?;
+    let mut load = Load::start(Path::new(env!("CARGO_BIN_EXE_load")), dir, &name, case.load)?;
     load.go()?;
     if let Fault::Stopped(time) = case.fault {
         // it has begun when the first connections are known
@@ -258,7 +195,7 @@ fn run(world: &World, case: &Case) -> Result<()> {
     let moved = load.accounts()?;
     let (status, log) = tracer.stop()?;
     ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
-    let seen = connections(&log, load.process.pid())?;
+    let seen = connections(&log, load.pid())?;
     let lost = bytes(&moved, &seen)?;
     let named = |name| total(&log, name).unwrap_or_default();
     let declared = named("ring_full_bytes");

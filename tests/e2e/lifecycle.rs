@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashSet,
-    fs,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -10,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use testbed::{Consume, Mode, Send, Tracer, client::Library, tracer::Options};
+use testbed::{Consume, Mode, Send, Tracer, client::Library, tracer::Options, usage};
 
 use crate::{
     Case,
@@ -176,30 +175,13 @@ fn idle(world: &World) -> Result<()> {
     let mut scene = Scene::start(world, "idle", &[])?;
     thread::sleep(Duration::from_secs(2));
     let pid = scene.tracer.process().pid();
-    let before = cpu_ticks(pid)?;
+    let before = usage::processor_time(pid)?;
     thread::sleep(MEASURED);
-    // SAFETY: sysconf only reads a constant of the system.
-    let hertz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    let seconds = (cpu_ticks(pid)? - before) as f64 / hertz as f64;
-    let percent = 100.0 * seconds / MEASURED.as_secs_f64();
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let resident = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS")?;
-    let kilobytes: u64 = resident.trim().trim_end_matches(" kB").parse()?;
+    let taken = usage::processor_time(pid)? - before;
+    let percent = 100.0 * taken.as_secs_f64() / MEASURED.as_secs_f64();
+    let kilobytes = usage::resident_kib(pid)?;
     println!("idle: {kilobytes} KiB resident, {percent:.2} % of a core");
     ensure!(kilobytes < 40 << 10, "{kilobytes} KiB resident");
     ensure!(percent < 0.5, "{percent} % of a core");
     Ok(())
-}
-
-/// User and system time of a process.
-fn cpu_ticks(pid: u32) -> Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field is the name in parentheses and may contain spaces; utime and stime are fields 14 and 15.
-    let (_, fields) = stat.rsplit_once(')').context("no name")?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let ticks = |i: usize| -> Result<u64> { Ok(fields.get(i).context("too few fields")?.parse()?) };
-    Ok(ticks(11)? + ticks(12)?)
 }

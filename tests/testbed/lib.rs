@@ -15,14 +15,18 @@
 //! | [`compare`] | spans against what the clients logged |
 //! | [`admin`] | topics |
 //! | [`ids`] | the ids that a message's key must give |
+//! | [`load`], [`frames`] | a program that moves frames as fast as loopback goes, and frames |
+//! | [`usage`] | what a process takes of processor and memory |
 
 pub mod admin;
 pub mod artifacts;
 pub mod client;
 pub mod collector;
 pub mod compare;
+pub mod frames;
 pub mod ids;
 pub mod jaeger;
+pub mod load;
 pub mod ports;
 pub mod process;
 pub mod proxy;
@@ -31,12 +35,14 @@ pub mod spans;
 mod store;
 pub mod totals;
 pub mod tracer;
+pub mod usage;
 pub mod wait;
 
 pub use artifacts::Artifacts;
 pub use client::{Client, Consume, Mode, Send};
 pub use collector::Collector;
 pub use jaeger::Jaeger;
+pub use load::Load;
 pub use proxy::Proxy;
 pub use server::Server;
 pub use spans::Span;

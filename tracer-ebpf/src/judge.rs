@@ -14,9 +14,9 @@ use crate::{
     verifier::at_most,
 };
 
-/// Judges by this operation of a direction whose place is not known, together with the bytes held from those just before it. True: a frame starts with
-/// the held bytes, or with this operation where none are held; the connection is ours. The held bytes are then still
-/// in the prefix.
+/// Judges by this operation of a direction whose place is not known, together with the bytes held from those just before
+/// it. True: a frame starts with the held bytes, or with this operation where none are held; the connection is ours. The
+/// held bytes are then still in the prefix.
 #[inline(always)]
 pub(crate) fn judge(conn: &mut Conn, op: &Operation) -> bool {
     judge_operation(conn, op) != 0

@@ -62,7 +62,7 @@ fn right<'a>(spans: &[Span], topic: &str, messages: impl IntoIterator<Item = &'a
         ensure!(messages.contains(id), "nobody sent this: {span:#?}");
         ensure!(seen.insert(id), "twice: {span:#?}");
         ensure!(span.trace_id == ids::trace_id(id), "{span:#?}");
-        let own = wire::span_id(id);
+        let own = ids::send_span_id(id);
         ensure!(span.span_id == own || span.parent_span_id == own, "{span:#?}");
     }
     Ok(seen.len())

@@ -8,16 +8,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use testbed::ids;
+use testbed::frames::json;
 
 /// A message id of its own for each number: 32 hex digits.
 pub(super) fn message_id(run: u32, number: u32) -> String {
     format!("7F000001{run:08X}18B4AAC2{number:08X}")
-}
-
-/// The span id that a `send` span of this message has.
-pub(super) fn span_id(message: &str) -> String {
-    ids::send_span_id(message)
 }
 
 /// `SEND_MESSAGE` with a body of `body` bytes; one-way where nobody answers.
@@ -30,7 +25,7 @@ pub(super) fn send(topic: &str, message: &str, opaque: u32, body: usize, one_way
          \"batch\":\"false\",\"maxReconsumeTimes\":\"0\"}},\"flag\":{flag},\"language\":\"JAVA\",\"opaque\":{opaque},\
          \"serializeTypeCurrentRPC\":\"JSON\",\"version\":515}}"
     );
-    frame(&header, &vec![b'b'; body])
+    json(&header, body)
 }
 
 /// The answer that it was stored.
@@ -39,15 +34,7 @@ fn stored(opaque: u32) -> Vec<u8> {
         "{{\"code\":0,\"extFields\":{{\"msgId\":\"7F00000100002A9F0000000000000001\",\"queueId\":\"1\",\"queueOffset\":\"{opaque}\"}},\
          \"flag\":1,\"language\":\"JAVA\",\"opaque\":{opaque},\"serializeTypeCurrentRPC\":\"JSON\",\"version\":515}}"
     );
-    frame(&header, b"")
-}
-
-fn frame(header: &str, body: &[u8]) -> Vec<u8> {
-    let mut frame = ((4 + header.len() + body.len()) as u32).to_be_bytes().to_vec();
-    frame.extend((header.len() as u32).to_be_bytes());
-    frame.extend(header.as_bytes());
-    frame.extend(body);
-    frame
+    json(&header, 0)
 }
 
 /// A server: answers each request that wants an answer, until it is dropped.

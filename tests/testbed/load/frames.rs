@@ -3,21 +3,11 @@
 use std::io::Read;
 
 use anyhow::{Context, Result};
+use testbed::frames::json;
 
 /// The id of a message: 32 digits, as long as those of real clients.
 pub(crate) fn id(number: usize) -> String {
     format!("7F00000100002A139A55{number:012X}")
-}
-
-/// A frame of this header and body.
-fn frame(header: &str, body: usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(8 + header.len() + body);
-    out.extend(((4 + header.len() + body) as u32).to_be_bytes());
-    // the codec, JSON, is the top byte: 0
-    out.extend((header.len() as u32).to_be_bytes());
-    out.extend(header.as_bytes());
-    out.resize(out.len() + body, b'.');
-    out
 }
 
 /// SEND_MESSAGE_V2 of message `number`, whose id is also the frame's correlation id.
@@ -31,7 +21,7 @@ pub(crate) fn send(number: usize, topic: usize, body: usize) -> Vec<u8> {
          \"serializeTypeCurrentRPC\":\"JSON\",\"version\":493}}",
         queue = number % 8,
     );
-    frame(&header, body)
+    json(&header, body)
 }
 
 /// Its answer.
@@ -41,7 +31,7 @@ pub(crate) fn sent(opaque: i32) -> Vec<u8> {
          \"flag\":1,\"language\":\"JAVA\",\"opaque\":{opaque},\"serializeTypeCurrentRPC\":\"JSON\",\"version\":493}}",
         queue = opaque % 8,
     );
-    frame(&header, 0)
+    json(&header, 0)
 }
 
 /// Reads a frame: its correlation id, and how many bytes it had.

@@ -12,10 +12,9 @@ use std::{
 use anyhow::Result;
 use tracer_abi::Direction;
 use tracer_core::record::{Close, ConnectionId, Data, Open, Record};
-use tracer_pcap::{Event, Input, Replay};
 
 use crate::{
-    script::{Action, Script},
+    script::{Action, Script, records},
     way::{Sees, Way},
 };
 
@@ -61,13 +60,8 @@ impl Ledger {
     /// # Errors
     /// It is none.
     pub(crate) fn read(recording: &Path) -> Result<Ledger> {
-        let mut replay = Replay::new(vec![Input::Path(recording.to_owned())])?;
         let mut ledger = Ledger::default();
-        while replay.step(|event| {
-            if let Event::Record(record) = event {
-                ledger.enter(&record);
-            }
-        })? {}
+        records(recording, |record| ledger.enter(record))?;
         Ok(ledger)
     }
 

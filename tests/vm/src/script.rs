@@ -112,26 +112,34 @@ impl Script {
     /// # Errors
     /// No capture of `rmqtrace record`, or one with holes.
     pub(crate) fn read(path: &Path) -> Result<Script> {
-        let mut replay = Replay::new(vec![Input::Path(path.to_owned())])?;
         let mut reading = Reading::default();
-        while replay.step(|event| {
-            if let Event::Record(record) = event {
-                reading.record(&record);
-            }
-        })? {}
+        let end = records(path, |record| reading.record(record))?;
         ensure!(
             reading.holes == 0,
             "{}: {} bytes are missing",
             path.display(),
             reading.holes
         );
-        let end = replay.end();
         let script = reading.script(end).with_context(|| path.display().to_string())?;
         Ok(Script {
             path: path.to_owned(),
             ..script
         })
     }
+}
+
+/// Reads a recording, record by record. Returns when it ends.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn records(path: &Path, mut read: impl FnMut(&Record<'_>)) -> Result<Timestamp> {
+    let mut replay = Replay::new(vec![Input::Path(path.to_owned())])?;
+    while replay.step(|event| {
+        if let Event::Record(record) = event {
+            read(&record);
+        }
+    })? {}
+    Ok(replay.end())
 }
 
 impl Reading {

@@ -2,7 +2,6 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
     os::unix::{net::UnixStream, process::parent_id},
     time::Instant,
 };
@@ -12,7 +11,8 @@ use testbed::{Artifacts, Tracer};
 
 use super::{
     criterion, daemon,
-    row::{Row, Target},
+    row::{Row, Target, median},
+    start::{self, connected},
 };
 use crate::build;
 
@@ -85,7 +85,7 @@ fn cases(send: Vec<u8>) -> Result<Vec<Case>> {
     let foreign = move || echo(&mut near, &mut far, &[b'f'; BYTES]);
     let (mut near, mut far) = connected()?;
     // what the answer to a pull has: a write and a read of the client's with one body each
-    let answer = super::start::answer(BYTES);
+    let answer = start::answer(BYTES);
     let ours = move || {
         echo(&mut near, &mut far, &send)?;
         echo(&mut far, &mut near, &answer)
@@ -127,15 +127,6 @@ fn cases(send: Vec<u8>) -> Result<Vec<Case>> {
     ])
 }
 
-fn connected() -> Result<(TcpStream, TcpStream)> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let near = TcpStream::connect(listener.local_addr()?)?;
-    let (far, _) = listener.accept()?;
-    near.set_nodelay(true)?;
-    far.set_nodelay(true)?;
-    Ok((near, far))
-}
-
 /// Writes at one end and reads at the other, in one thread.
 fn echo(near: &mut impl Write, far: &mut impl Read, bytes: &[u8]) -> Result<()> {
     let mut buffer = [0; 8 * BYTES];
@@ -160,11 +151,6 @@ fn measure(work: &mut impl FnMut() -> Result<()>) -> Result<f64> {
         samples.push(begun.elapsed().as_nanos() as f64 / f64::from(TIMES));
     }
     Ok(median(&mut samples))
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// Median distance from the median.

@@ -4,19 +4,19 @@
 //! client with a real broker, where messages are consumed as well.
 
 use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use testbed::{
-    Artifacts, Client, Consume, Mode, Send, Server, Tracer,
+    Artifacts, Client, Consume, Load, Mode, Send, Server, Tracer,
     artifacts::require,
     client::Library,
     totals::{no_loss, total},
+    usage,
 };
 
 use super::row::{Row, Target, thousands};
@@ -78,9 +78,9 @@ fn processor(artifacts: &Artifacts) -> Result<Row> {
     // the virtual machines compile what is hot first
     producer.send(send(5))?;
     let begun = Instant::now();
-    let before = ticks(tracer.pid())?;
+    let before = usage::processor_time(tracer.pid())?;
     producer.send(send(SECONDS))?;
-    let (taken, elapsed) = (ticks(tracer.pid())? - before, begun.elapsed());
+    let (taken, elapsed) = (usage::processor_time(tracer.pid())? - before, begun.elapsed());
     consumer.wait_consumed("bench-consumers", RATE * (SECONDS + 5), Duration::from_secs(60))?;
     producer.finish()?;
     consumer.finish()?;
@@ -90,7 +90,7 @@ fn processor(artifacts: &Artifacts) -> Result<Row> {
         total(&log, "messages_delivered")? >= (RATE * SECONDS) as u64,
         "{log}"
     );
-    let cores = taken / elapsed.as_secs_f64();
+    let cores = taken.as_secs_f64() / elapsed.as_secs_f64();
     let rate = (RATE * SECONDS) as f64 / elapsed.as_secs_f64();
     let wanted = cores * WANTED_RATE / rate;
     Ok(Row {
@@ -121,36 +121,38 @@ fn memory(artifacts: &Artifacts) -> Result<Vec<Row>> {
         "bench-load",
     )?;
     let program = artifacts.target.join("release/load");
+    let dir = artifacts.run_directory("bench-load")?;
     let tracer = start(artifacts, "memory")?;
     let idle = resident(tracer.pid())?;
-    let connections = CONNECTIONS.to_string();
-    let mut load = Load::start(&program, &["--connections", &connections, "--messages", "2"])?;
-    load.go()?;
-    let open = resident(tracer.pid())?;
-    drop(load);
+    let mut load = Load::start(
+        &program,
+        &dir,
+        "connections",
+        &[("connections", CONNECTIONS), ("messages", 2)],
+    )?;
+    let open = most_resident(tracer.pid(), || {
+        load.go()?;
+        load.accounts()
+    })?;
     tracer.stop()?;
 
     let tracer = start(artifacts, "memory-rate")?;
-    let (rate, messages) = (SPANS.to_string(), (SPANS * 10 / 50).to_string());
-    let words = ["--connections", "50", "--burst", "10", "--threads", "2"];
-    let words = [&words[..], &["--rate", &rate, "--messages", &messages]].concat();
-    let mut load = Load::start(&program, &words)?;
-    let pid = tracer.pid();
-    let most = thread::spawn(move || {
-        let mut most: f64 = 0.0;
-        while let Ok(now) = resident(pid) {
-            most = most.max(now);
-            thread::sleep(Duration::from_millis(50));
-        }
-        most
-    });
+    let arguments = [
+        ("connections", 50),
+        ("burst", 10),
+        ("threads", 2),
+        ("rate", SPANS),
+        ("messages", SPANS * 10 / 50),
+    ];
+    let mut load = Load::start(&program, &dir, "rate", &arguments)?;
     let begun = Instant::now();
-    load.go()?;
+    let most = most_resident(tracer.pid(), || {
+        load.go()?;
+        load.accounts()
+    })?;
     let elapsed = begun.elapsed().as_secs_f64();
-    drop(load);
     let (_, log) = tracer.stop()?;
     let reached = total(&log, "spans")? as f64 / elapsed;
-    let most = most.join().unwrap_or_default();
     let row = |measure: String, value: f64, limit: f64| Row {
         measure,
         ours: format!("{value:.1} MiB"),
@@ -177,66 +179,26 @@ fn memory(artifacts: &Artifacts) -> Result<Vec<Row>> {
     ])
 }
 
-/// Seconds of processor time that a process has taken.
-fn ticks(pid: u32) -> Result<f64> {
-    let mut nanoseconds = 0.0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let account = fs::read_to_string(thread?.path().join("schedstat"))?;
-        let time: f64 = account.split(' ').next().context("schedstat")?.parse()?;
-        nanoseconds += time;
-    }
-    Ok(nanoseconds / 1e9)
-}
-
 /// MiB of a process that are in memory.
 fn resident(pid: u32) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: f64 = line.context("VmRSS")?.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib / 1024.0)
+    Ok(usage::resident_kib(pid)? as f64 / 1024.0)
 }
 
-/// A running load program; dropping it lets it close its connections and waits for its end.
-struct Load {
-    child: Child,
-    input: Option<ChildStdin>,
-    output: BufReader<ChildStdout>,
-}
-
-impl Load {
-    /// Starts it; all connections are open then.
-    fn start(program: &std::path::Path, words: &[&str]) -> Result<Load> {
-        let mut child = Command::new(program)
-            .args(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
-        let input = child.stdin.take();
-        let output = BufReader::new(child.stdout.take().context("no output")?);
-        let mut load = Load { child, input, output };
-        ensure!(load.line()?.trim_end() == "ready", "load is not ready");
-        Ok(load)
-    }
-
-    /// Sends everything; returns when all of it is answered.
-    fn go(&mut self) -> Result<()> {
-        let input = self.input.as_mut().context("load has ended")?;
-        input.write_all(b"go\n")?;
-        ensure!(self.line()?.starts_with('{'), "load has failed");
-        Ok(())
-    }
-
-    fn line(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.output.read_line(&mut line)?;
-        Ok(line)
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        drop(self.input.take());
-        let _ = self.child.wait();
-    }
+/// The most of it while `work` is done.
+fn most_resident<T>(pid: u32, work: impl FnOnce() -> Result<T>) -> Result<f64> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let looking = scope.spawn(|| -> Result<f64> {
+            let mut most: f64 = 0.0;
+            while !done.load(Relaxed) {
+                most = most.max(resident(pid)?);
+                thread::sleep(Duration::from_millis(20));
+            }
+            Ok(most.max(resident(pid)?))
+        });
+        let worked = work();
+        done.store(true, Relaxed);
+        let most = looking.join().map_err(|_| anyhow!("a thread panicked"))?;
+        worked.and(most)
+    })
 }

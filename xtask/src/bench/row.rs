@@ -54,6 +54,12 @@ impl Target {
     }
 }
 
+/// The median; sorts the values. Of an even number the upper one, of none zero.
+pub(super) fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
 /// Microseconds from nanoseconds, with two digits behind the point where they matter.
 pub(super) fn micros(ns: f64) -> String {
     let us = ns / 1000.0;

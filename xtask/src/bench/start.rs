@@ -11,11 +11,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use testbed::Artifacts;
+use testbed::{Artifacts, frames::json};
 
 use super::{
     criterion,
-    row::{Row, Target},
+    row::{Row, Target, median},
 };
 use crate::build;
 
@@ -33,11 +33,7 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
     let starts = with_traffic(&send, || {
         (0..STARTS).map(|_| start(&binary)).collect::<Result<Vec<_>>>()
     })?;
-    let median = |of: fn(&(f64, f64)) -> f64| {
-        let mut values: Vec<f64> = starts.iter().map(of).collect();
-        values.sort_by(f64::total_cmp);
-        values[STARTS / 2]
-    };
+    let median = |of: fn(&(f64, f64)) -> f64| median(&mut starts.iter().map(of).collect::<Vec<_>>());
     let row = |measure: &str, value: f64, unit: &str, limit: f64| Row {
         measure: measure.to_owned(),
         ours: format!("{value:.*} {unit}", usize::from(unit == "MiB")),
@@ -65,10 +61,7 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
 
 /// Runs `work` while a client of a broker, both here, sends a message every few milliseconds.
 fn with_traffic<T>(send: &[u8], work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let mut client = TcpStream::connect(listener.local_addr()?)?;
-    let (mut broker, _) = listener.accept()?;
-    client.set_nodelay(true)?;
+    let (mut client, mut broker) = connected()?;
     let answer = answer(0);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -96,11 +89,20 @@ fn with_traffic<T>(send: &[u8], work: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
+/// Both ends of a connection.
+pub(super) fn connected() -> Result<(TcpStream, TcpStream)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let near = TcpStream::connect(listener.local_addr()?)?;
+    let (far, _) = listener.accept()?;
+    near.set_nodelay(true)?;
+    far.set_nodelay(true)?;
+    Ok((near, far))
+}
+
 /// A broker's answer, with a body of so many bytes.
 pub(super) fn answer(body: usize) -> Vec<u8> {
     let header = r#"{"code":0,"extFields":{"queueId":"2","queueOffset":"7"},"flag":1,"language":"JAVA","opaque":7,"version":479}"#;
-    let lengths = [4 + header.len() + body, header.len()].map(|length| (length as u32).to_be_bytes());
-    [lengths.as_flattened(), header.as_bytes(), &vec![b'b'; body]].concat()
+    json(header, body)
 }
 
 /// Starts it and ends it. Returns milliseconds until the first span, and what it says that loading took.

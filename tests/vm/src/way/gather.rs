@@ -45,21 +45,20 @@ pub(super) fn receive(socket: RawFd, bytes: &mut [u8], _: usize) -> Result<()> {
 /// In place of a position: where the descriptor stands. A socket knows no other one.
 const HERE: libc::c_long = -1;
 
+/// `preadv2` or `pwritev2`, by its number.
+///
+/// # Safety
+/// The pieces must be parts of a buffer that lives on, and that may be written for `preadv2`.
+unsafe fn here(call: libc::c_long, socket: RawFd, pieces: &[libc::iovec]) -> isize {
+    // SAFETY: by the contract above.
+    unsafe { libc::syscall(call, socket, pieces.as_ptr(), pieces.len(), HERE, HERE, 0) as isize }
+}
+
 pub(super) fn pwritev2(socket: RawFd, bytes: &[u8], _: usize) -> Result<()> {
     all(bytes, |rest| {
         let pieces = pieces(rest.as_ptr().cast_mut(), rest.len());
-        // SAFETY: as above.
-        moved(unsafe {
-            libc::syscall(
-                libc::SYS_pwritev2,
-                socket,
-                pieces.as_ptr(),
-                pieces.len(),
-                HERE,
-                HERE,
-                0,
-            ) as isize
-        })
+        // SAFETY: as above; nothing is written to them.
+        moved(unsafe { here(libc::SYS_pwritev2, socket, &pieces) })
     })
 }
 
@@ -67,16 +66,6 @@ pub(super) fn preadv2(socket: RawFd, bytes: &mut [u8], _: usize) -> Result<()> {
     fill(bytes, |rest| {
         let pieces = pieces(rest.as_mut_ptr(), rest.len());
         // SAFETY: as above.
-        read(unsafe {
-            libc::syscall(
-                libc::SYS_preadv2,
-                socket,
-                pieces.as_ptr(),
-                pieces.len(),
-                HERE,
-                HERE,
-                0,
-            ) as isize
-        })
+        read(unsafe { here(libc::SYS_preadv2, socket, &pieces) })
     })
 }
