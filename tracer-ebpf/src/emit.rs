@@ -26,8 +26,10 @@ use crate::{
 #[btf_map]
 static EVENTS: RingBuf<(), RING_BYTES> = RingBuf::new();
 
-/// Pending bytes from which on the reader is woken; below, it comes by itself every few milliseconds. Waking it for
-/// every record would cost the traced process more than the copy does.
+/// The reader is woken whenever the pending bytes reach a multiple of this, a power of two; otherwise it comes by itself
+/// every few milliseconds. Waking it for every record would cost the traced process more than the copy does, also while the
+/// reader is behind and awake. Where two CPUs write at once each may think that the other one reaches it: then the next
+/// multiple wakes, or the clock does.
 #[unsafe(no_mangle)]
 static WAKE_BYTES: Global<u64> = Global::new(1 << 20);
 
@@ -46,11 +48,13 @@ fn pending() -> u64 {
     unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), BPF_RB_AVAIL_DATA) }
 }
 
-/// `BPF_RB_NO_WAKEUP` or `BPF_RB_FORCE_WAKEUP`, with so many pending bytes.
+/// `BPF_RB_NO_WAKEUP` or `BPF_RB_FORCE_WAKEUP`, for a record of `size` bytes behind so many pending ones.
 #[inline(always)]
-fn wake(pending: u64) -> u64 {
+fn wake(pending: u64, size: usize) -> u64 {
     const BPF_RB_NO_WAKEUP: u64 = 1;
-    if pending >= WAKE_BYTES.load() {
+    // the kernel's own header before each record, which begins at a multiple of eight
+    let next = pending + (size as u64 + 8).next_multiple_of(8);
+    if pending ^ next >= WAKE_BYTES.load() {
         BPF_RB_FORCE_WAKEUP
     } else {
         BPF_RB_NO_WAKEUP
@@ -60,12 +64,13 @@ fn wake(pending: u64) -> u64 {
 /// A record whose size is known to the compiler.
 #[inline(always)]
 fn put<T: 'static>(record: T) -> bool {
+    let flags = wake(pending(), size_of::<T>());
     let Some(mut entry) = EVENTS.reserve_untyped::<T>(0) else {
         count(Counter::RingFull, 1);
         return false;
     };
     entry.write(record);
-    entry.submit(wake(pending()));
+    entry.submit(flags);
     count(Counter::Records, 1);
     true
 }
@@ -88,7 +93,7 @@ pub(crate) fn slot(slot: &mut Slot) -> bool {
     let record = (&raw mut slot.header).cast();
     // SAFETY: header and data are neighbours in one map value of at least `size` bytes.
     let full = pending > DATA_BYTES.load()
-        || unsafe { bpf_ringbuf_output(map, record, size as u64, wake(pending)) } != 0;
+        || unsafe { bpf_ringbuf_output(map, record, size as u64, wake(pending, size)) } != 0;
     if full {
         count(Counter::RingFull, 1);
         count(Counter::RingFullBytes, stands_for);
@@ -127,7 +132,7 @@ pub(crate) fn range(header: &Header, offset: u64, length: u64) -> bool {
             u32::MAX
         };
     }
-    entry.submit(wake(pending));
+    entry.submit(wake(pending, HEADER));
     count(Counter::Records, 1);
     count(Counter::Bytes, length);
     true
