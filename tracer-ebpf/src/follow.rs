@@ -6,7 +6,7 @@
 //! ```text
 //! HEAD 8 bytes → CODE 20 bytes of the header → HEADER the rest of it → PEEK 12 bytes of the body
 //!   → a stored message (§4.1): RECORD, fixed part; skip its body; TAIL, topic and properties; next RECORD
-//!   → a batch record (§4.5): BATCH, fixed part; skip its body; TAIL, properties; next BATCH
+//!   → a batch record (§4.5): BATCH, fixed part; skip its body; PROPERTIES, their length; TAIL, they; next BATCH
 //!   → the body of a send: skip it, unless it is a client's own message trace (see [`crate::group`])
 //!   → protocol data (heartbeat, offsets, …): copy up to a limit, skip the rest
 //! ```
@@ -42,8 +42,10 @@ mod state {
     pub(super) const BATCH: u8 = 9;
     /// The body of a batch record.
     pub(super) const BATCH_BODY: u8 = 10;
-    /// A batch record behind its body.
-    pub(super) const BATCH_TAIL: u8 = 11;
+    /// The length of a batch record's properties.
+    pub(super) const BATCH_PROPERTIES: u8 = 11;
+    /// The properties of a batch record.
+    pub(super) const BATCH_TAIL: u8 = 12;
 }
 
 /// Whether it is known where frames start.
@@ -210,10 +212,11 @@ impl Follow {
             state::PEEK => return self.peek(window),
             state::RECORD => self.record(window),
             state::RECORD_FIXED => self.record_fixed(window),
-            state::RECORD_BODY => self.tail(state::RECORD_TAIL),
+            state::RECORD_BODY => self.go(state::RECORD_TAIL, self.tail, 0),
             state::RECORD_TAIL => self.next(state::RECORD, 40, 91),
             state::BATCH => self.batch(window),
-            state::BATCH_BODY => self.tail(state::BATCH_TAIL),
+            state::BATCH_BODY => self.next(state::BATCH_PROPERTIES, 2, 2),
+            state::BATCH_PROPERTIES => self.properties(window),
             _ => self.next(state::BATCH, 20, 22),
         }
         Withheld::None
@@ -310,10 +313,11 @@ impl Follow {
             self.go(state::END, copy, 0);
             return Withheld::Copy;
         }
-        // §4.5: magic and checksum of a batch record are zero, its length is that of what there is or less
+        // §4.5: magic and checksum of a batch record are zero, its length is that of what there is or less, and some clients
+        // leave its own four bytes out of it
         let total = u32::from_be_bytes([w[0], w[1], w[2], w[3]]);
         let zero = w[4] | w[5] | w[6] | w[7] | w[8] | w[9] | w[10] | w[11];
-        if zero == 0 && total >= 22 && total - 12 <= left {
+        if zero == 0 && total >= 18 && total - 12 <= left {
             self.state = state::BATCH;
             self.need = 20;
             return Withheld::Copy;
@@ -345,44 +349,41 @@ impl Follow {
             100 => [w[96], w[97], w[98], w[99]],
             _ => [w[108], w[109], w[110], w[111]],
         };
-        let inner_batch = w[39] & 0x80 != 0;
-        self.split(
-            state::RECORD_BODY,
-            w,
-            u32::from_be_bytes(length),
-            u32::from(self.need),
-            inner_batch,
-        );
-    }
-
-    /// §4.5: the body's length is the last word of the fixed part.
-    #[inline(always)]
-    fn batch(&mut self, w: &[u8; 2 * WINDOW]) {
-        let length = u32::from_be_bytes([w[16], w[17], w[18], w[19]]);
-        self.split(state::BATCH_BODY, w, length, 20, false);
-    }
-
-    /// A record of `fixed` bytes (already dealt with), a body, and a tail. The body of an inner batch is records
-    /// again, so it is kept.
-    #[inline(always)]
-    fn split(&mut self, state: u8, w: &[u8; 2 * WINDOW], body: u32, fixed: u32, keep: bool) {
         let total = u32::from_be_bytes([w[0], w[1], w[2], w[3]]);
+        let (body, fixed) = (u32::from_be_bytes(length), u32::from(self.need));
         let rest = total.saturating_sub(fixed);
         if total < fixed || rest > self.left || body > rest {
             self.give_up();
             return;
         }
         self.tail = rest - body;
-        if keep {
-            self.go(state, body, 0)
+        // the body of an inner batch is records again, so it is kept
+        if w[39] & 0x80 != 0 {
+            self.go(state::RECORD_BODY, body, 0)
         } else {
-            self.go(state, 0, body)
+            self.go(state::RECORD_BODY, 0, body)
+        }
+    }
+
+    /// §4.5: the body's length is the last word of the fixed part. The record's own length is not looked at, as brokers do.
+    #[inline(always)]
+    fn batch(&mut self, w: &[u8; 2 * WINDOW]) {
+        let body = u32::from_be_bytes([w[16], w[17], w[18], w[19]]);
+        if body > self.left {
+            self.give_up()
+        } else {
+            self.go(state::BATCH_BODY, 0, body)
         }
     }
 
     #[inline(always)]
-    fn tail(&mut self, state: u8) {
-        self.go(state, self.tail, 0);
+    fn properties(&mut self, w: &[u8; 2 * WINDOW]) {
+        let length = u32::from(u16::from_be_bytes([w[0], w[1]]));
+        if length > self.left {
+            self.give_up()
+        } else {
+            self.go(state::BATCH_TAIL, length, 0)
+        }
     }
 
     /// Another record, or the frame's end.

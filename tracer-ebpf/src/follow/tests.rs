@@ -65,13 +65,13 @@ fn stored(lengths: &[usize], sys_flag: u32) -> Stream {
     out
 }
 
-/// Batch records with bodies of these lengths.
-fn batch(lengths: &[usize]) -> Stream {
+/// Batch records with bodies of these lengths, whose own length is too small by so much.
+fn batch(lengths: &[usize], short: usize) -> Stream {
     let mut out = Stream::default();
     for &length in lengths {
         let tail = b"\0\x04a\x01b\x02";
         let mut record = vec![0; 20];
-        record[..4].copy_from_slice(&((20 + length + tail.len()) as u32).to_be_bytes());
+        record[..4].copy_from_slice(&((20 + length + tail.len() - short) as u32).to_be_bytes());
         record[16..].copy_from_slice(&(length as u32).to_be_bytes());
         out.add(&record, true)
             .add(&vec![0xee; length], false)
@@ -149,8 +149,9 @@ fn everything() -> Stream {
         s.frame(&header(10), &body(5, false));
         s.frame(&header(0), &stored(&[0, 1, 300], 0));
         s.frame(&header(34), &body(100, true));
-        s.frame(&header(320), &batch(&[0, 7, 90]));
-        s.frame(&header(310), &batch(&[3]));
+        s.frame(&header(320), &batch(&[0, 7, 90], 0));
+        s.frame(&header(310), &batch(&[3], 0));
+        s.frame(&header(320), &batch(&[0, 7, 90], 4));
         s.frame(&header(11), &Stream::default());
         s.frame(&header(0), &stored(&[20], 0x10));
         s.frame(&header(0), &stored(&[20, 2], 0x30));
