@@ -1,12 +1,24 @@
 //! From the kernel's clock to the wall's.
 //!
 //! Records carry `CLOCK_BOOTTIME`, spans need `CLOCK_REALTIME`. Both are read together; the pair is renewed each
-//! second, so that a corrected or stepped wall clock is followed. All times of one span go through the same
-//! pair: a step of the wall clock never stretches a span.
+//! second, so that a corrected wall clock is followed, and at once where the clock is set. All times of one span go through
+//! the same pair, that of its end: a step of the wall clock never stretches a span, and what ended before it has the times
+//! from before it.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    time::{Duration, SystemTime},
+};
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    io::Errno,
+    time::{
+        ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+        timerfd_create, timerfd_settime,
+    },
+};
+use tokio::io::{Interest, unix::AsyncFd};
 use tracer_core::model::Timestamp;
 
 /// One moment on both clocks.
@@ -68,6 +80,107 @@ impl Anchor {
     }
 }
 
+/// Which reading of the clocks holds when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    now: Anchor,
+    /// Until when another one held, and which: before the last step of the wall clock.
+    before: Option<(Timestamp, Anchor)>,
+}
+
+/// Two readings a second apart differ by less where the wall clock is only slewed (half a millisecond a second at most).
+const STEP: Duration = Duration::from_millis(10);
+
+impl Clock {
+    /// Has only this reading.
+    pub(crate) fn new(anchor: Anchor) -> Clock {
+        Clock {
+            now: anchor,
+            before: None,
+        }
+    }
+
+    /// Takes a new reading. By how many nanoseconds the wall clock was set, where it was.
+    pub(crate) fn renew(&mut self, anchor: Anchor) -> Option<i64> {
+        let old = std::mem::replace(&mut self.now, anchor);
+        let step = anchor.offset_ns().saturating_sub(old.offset_ns());
+        if u128::from(step.unsigned_abs()) < STEP.as_nanos() {
+            return None;
+        }
+        self.before = Some((Timestamp(anchor.boot_ns), old));
+        Some(step)
+    }
+
+    /// The last reading.
+    pub(crate) fn now(&self) -> &Anchor {
+        &self.now
+    }
+
+    /// The reading for what ended at this moment.
+    pub(crate) fn at(&self, end: Timestamp) -> &Anchor {
+        match &self.before {
+            Some((until, before)) if end < *until => before,
+            _ => &self.now,
+        }
+    }
+}
+
+/// Tells when the wall clock is set. Where the kernel does not let it, it tells nothing.
+#[derive(Debug)]
+pub(crate) struct Steps(Option<AsyncFd<OwnedFd>>);
+
+impl Steps {
+    /// From now on. Must be called within tokio's runtime.
+    pub(crate) fn watch() -> Steps {
+        Steps(
+            timer()
+                .inspect_err(
+                    |error| tracing::debug!(%error, "steps of the wall clock are noticed within a second"),
+                )
+                .ok(),
+        )
+    }
+
+    /// Waits for the next time.
+    pub(crate) async fn next(&self) {
+        let Some(timer) = &self.0 else {
+            return std::future::pending().await;
+        };
+        loop {
+            let Ok(mut ready) = timer.readable().await else {
+                return std::future::pending().await;
+            };
+            let read = ready.try_io(|timer| Ok(rustix::io::read(timer.get_ref(), &mut [0; 8])?));
+            // a timer that is cancelled is readable once
+            if matches!(read, Ok(Err(error)) if Errno::from_io_error(&error) == Some(Errno::CANCELED)) {
+                return;
+            }
+        }
+    }
+}
+
+/// A timer that never ends, and is cancelled when the wall clock is set.
+fn timer() -> io::Result<AsyncFd<OwnedFd>> {
+    let timer = timerfd_create(
+        TimerfdClockId::Realtime,
+        TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
+    )?;
+    let never = Itimerspec {
+        it_interval: Timespec::default(),
+        it_value: Timespec {
+            tv_sec: i64::MAX,
+            tv_nsec: 0,
+        },
+    };
+    timerfd_settime(
+        &timer,
+        TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET,
+        &never,
+    )?;
+    // SAFETY: the `AsyncFd` owns the timer and with it the descriptor: always the same one, open as long as it lives.
+    Ok(unsafe { AsyncFd::register_with_interest(timer, Interest::READABLE) }?)
+}
+
 /// Wall-clock time, nanoseconds since 1970.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Wall(pub(crate) u64);
@@ -114,6 +227,31 @@ mod tests {
             .wall(Timestamp(0)),
             Wall(0)
         );
+    }
+
+    #[test]
+    fn what_ended_before_a_step_keeps_its_times() {
+        let anchor = |boot_ns, wall_ns| Anchor { boot_ns, wall_ns };
+        let (second, day) = (1_000_000_000, 86_400_000_000_000);
+        let mut clock = Clock::new(anchor(0, day));
+        // slewed by half a millisecond
+        assert_eq!(clock.renew(anchor(second, day + second + 500_000)), None);
+        assert_eq!(clock.at(Timestamp(second - 1)).wall_ns, day + second + 500_000);
+        // set back by an hour
+        let hour = 3_600 * second;
+        let step = clock.renew(anchor(2 * second, day - hour));
+        assert_eq!(step, Some(-i64::try_from(hour + 2 * second + 500_000).unwrap()));
+        let wall = |ns| clock.at(Timestamp(ns)).wall(Timestamp(ns)).0;
+        assert_eq!(wall(2 * second - 1), day + 2 * second + 500_000 - 1);
+        assert_eq!(wall(2 * second), day - hour);
+    }
+
+    #[tokio::test]
+    async fn nobody_sets_the_clock() {
+        let steps = Steps::watch();
+        assert!(steps.0.is_some());
+        let waited = tokio::time::timeout(Duration::from_millis(10), steps.next()).await;
+        assert!(waited.is_err());
     }
 
     #[test]

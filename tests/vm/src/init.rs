@@ -66,8 +66,12 @@ fn run(strategies: &[String]) -> Result<()> {
         Path::new(RMQTRACE),
         Path::new("/tmp"),
         strategies,
-        &captures,
-        &ways,
+        runs::Files {
+            captures: &captures,
+            ways: &ways,
+            // its clock is its own
+            clock: captures.get(..1),
+        },
         &mut line,
     )?;
     line.flush()?;

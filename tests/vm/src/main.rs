@@ -11,6 +11,7 @@
 //! Linked statically, so that it needs nothing of the machine but the kernel.
 
 mod client;
+mod clock;
 mod course;
 mod init;
 mod ledger;
@@ -70,8 +71,11 @@ fn call(words: &[String]) -> Result<()> {
                 Path::new(rmqtrace),
                 Path::new(dir),
                 &strategies,
-                &captures,
-                &ways,
+                runs::Files {
+                    captures: &captures,
+                    ways: &ways,
+                    clock: None,
+                },
                 &mut io::stdout().lock(),
             )
         }

@@ -1,8 +1,9 @@
-//! The runs, two for each strategy, and how their outcome is written.
+//! The runs, two or three for each strategy, and how their outcome is written.
 //!
 //! gzip of, for each run, a line of words — what was played, the strategy, the exit code or `killed`, four lengths — and as many
 //! bytes of log, of spans, of problems and of what [`course`] reports. What is played is all captures at the same time (`run`), and
-//! where that worked, all ways of moving bytes (`ways`). `xtask` reads it.
+//! where that worked, all ways of moving bytes (`ways`), and with the first strategy that works one capture while the clock is set
+//! (`clock`). `xtask` reads it.
 
 use std::{
     env,
@@ -14,9 +15,20 @@ use anyhow::Result;
 use flate2::{Compression, write::GzEncoder};
 
 use crate::{
-    course,
+    clock, course,
     trace::{Outcome, Trace},
 };
+
+/// What is played.
+#[derive(Clone, Copy)]
+pub(crate) struct Files<'a> {
+    /// All at the same time.
+    pub(crate) captures: &'a [PathBuf],
+    /// One for each way of moving bytes.
+    pub(crate) ways: &'a [PathBuf],
+    /// While the wall clock is set, where it may be.
+    pub(crate) clock: Option<&'a [PathBuf]>,
+}
 
 /// Runs with each strategy; what a run comes to is written before the next begins.
 ///
@@ -26,10 +38,14 @@ pub(crate) fn all(
     rmqtrace: &Path,
     dir: &Path,
     strategies: &[String],
-    captures: &[PathBuf],
-    ways: &[PathBuf],
+    files: Files<'_>,
     into: &mut dyn Write,
 ) -> Result<()> {
+    let Files {
+        captures,
+        ways,
+        mut clock,
+    } = files;
     let guest = env::current_exe()?;
     let mut gzip = GzEncoder::new(into, Compression::fast());
     for strategy in strategies {
@@ -46,6 +62,12 @@ pub(crate) fn all(
             let (outcome, report) =
                 course::run(&trace, ways, strategy).unwrap_or_else(|error| (failed(error), String::new()));
             write(&mut gzip, "ways", strategy, outcome, &report)?;
+            if let Some(captures) = clock.take() {
+                let trace = Trace { captures, ..trace };
+                let (outcome, report) =
+                    clock::run(&trace, strategy).unwrap_or_else(|error| (failed(error), String::new()));
+                write(&mut gzip, "clock", strategy, outcome, &report)?;
+            }
         }
     }
     gzip.finish()?;

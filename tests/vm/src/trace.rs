@@ -119,7 +119,7 @@ impl Trace<'_> {
     }
 
     /// Plays all captures, each by a process of its own, whose clients then still live.
-    fn play(&self, players: &mut Vec<Child>) -> Result<()> {
+    pub(crate) fn play(&self, players: &mut Vec<Child>) -> Result<()> {
         let first = players.len();
         for capture in self.captures {
             let player = Command::new(self.guest)

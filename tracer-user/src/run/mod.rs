@@ -35,7 +35,7 @@ use self::{
 };
 use crate::{
     capture::{Capture, CaptureConfig, KernelCounters, Strategy, is_host_pid_namespace, kernel_release},
-    clock::boot_now,
+    clock::{Steps, boot_now},
     config::{
         Loaded,
         schema::{Bodies, Config, KernelLog, Level, Print, Strategy as Wanted},
@@ -94,7 +94,7 @@ async fn trace(loaded: Loaded, recording: Option<&record::Options>) -> anyhow::R
 
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut ticks, mut watch) = (0_u64, Watch::default());
+    let (mut ticks, mut watch, steps) = (0_u64, Watch::default(), Steps::watch());
     loop {
         tokio::select! {
             biased;
@@ -114,6 +114,7 @@ async fn trace(loaded: Loaded, recording: Option<&record::Options>) -> anyhow::R
                     tracing::debug!(processes = pipeline.processes(), totals = ?pipeline.totals(), "so far");
                 }
             }
+            () = steps.next() => pipeline.tick(),
             () = capture.wait() => {}
         }
         read(&mut capture, &mut pipeline, &mut |finished| {

@@ -16,7 +16,7 @@ use tracer_pcap::ProcessNote;
 
 use super::{settings, unreadable::Unreadable};
 use crate::{
-    clock::Anchor,
+    clock::{Anchor, Clock},
     config::Config,
     enrich::{Processes, Replayed, Who, facts::start_ticks, library},
     export::Finished,
@@ -63,7 +63,7 @@ pub(crate) struct Pipeline {
     bounds: Bounds,
     avoid_instrumented: bool,
     unreadable: Unreadable,
-    anchor: Anchor,
+    clock: Clock,
     /// What the filter said of each process, until it ends or runs another program.
     decided: HashMap<u32, Verdict>,
     /// What the kernel side has not been told yet.
@@ -118,7 +118,7 @@ impl Pipeline {
             bounds: settings::bounds(config),
             avoid_instrumented: config.avoid_instrumented,
             unreadable: Unreadable::new(),
-            anchor,
+            clock: Clock::new(anchor),
             decided: HashMap::new(),
             verdicts: Vec::new(),
             counts: Counts::default(),
@@ -128,7 +128,7 @@ impl Pipeline {
 
     /// Keeps what comes in from now on. Its times and those of the spans go by one reading of the clocks.
     pub(crate) fn record_to(&mut self, options: &record::Options) -> anyhow::Result<()> {
-        self.tape = Some(Tape::create(options, &self.anchor)?);
+        self.tape = Some(Tape::create(options, self.clock.now())?);
         Ok(())
     }
 
@@ -198,7 +198,7 @@ impl Pipeline {
         };
         *total += 1;
         if first {
-            let process = self.processes.of(pid, foreign.open.time, &self.anchor);
+            let process = self.processes.of(pid, foreign.open.time, self.clock.now());
             let service = &*process.resource.service;
             tracing::warn!(
                 pid, service, remote = %foreign.open.remote, %reason,
@@ -218,12 +218,18 @@ impl Pipeline {
         }
     }
 
-    /// Once a second: the clocks.
+    /// Once a second, and when the wall clock was set: the clocks.
     pub(crate) fn tick(&mut self) {
-        if self.tape.is_none() {
-            self.anchor = Anchor::read();
-            self.engine.set_wall_offset(self.anchor.offset_ns());
+        if self.tape.is_some() {
+            return;
         }
+        if let Some(step) = self.clock.renew(Anchor::read()) {
+            let seconds = Duration::from_nanos(step.unsigned_abs())
+                .as_secs_f64()
+                .copysign(step as f64);
+            tracing::info!(seconds, "the wall clock was set");
+        }
+        self.engine.set_wall_offset(self.clock.now().offset_ns());
     }
 
     /// Now and then: processes that are gone.
@@ -297,7 +303,7 @@ impl Pipeline {
     }
 
     fn decide(&mut self, pid: u32, time: Timestamp) -> Verdict {
-        let process = self.processes.opened(pid, time, &self.anchor);
+        let process = self.processes.opened(pid, time, self.clock.now());
         let verdict = process.verdict;
         if let Some(tape) = self.tape.as_mut().filter(|_| verdict == Verdict::Allow) {
             tape.process(pid, &process);
@@ -354,7 +360,8 @@ impl Pipeline {
             counts.unsampled_spans += 1;
             return None;
         }
-        let process = self.processes.of(span.process.0, span.start, &self.anchor);
+        let anchor = self.clock.at(span.end);
+        let process = self.processes.of(span.process.0, span.start, anchor);
         if self.avoid_instrumented && process.agent.is_some() {
             counts.instrumented_spans += 1;
             return None;
@@ -368,7 +375,7 @@ impl Pipeline {
         counts.cut_values += u64::from(cut.values);
         counts.dropped_attributes += u64::from(cut.attributes);
         counts.dropped_links += u64::from(cut.links);
-        let (start, end) = (self.anchor.wall(span.start), self.anchor.wall(span.end));
+        let (start, end) = (anchor.wall(span.start), anchor.wall(span.end));
         Some(Finished {
             span,
             naming: self.naming,

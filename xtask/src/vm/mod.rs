@@ -4,6 +4,7 @@
 //! of some captures and traces them with each strategy. The spans must be those that the captures give when they are
 //! replayed. This machine's own kernel does the same without an emulator. The page docs/kernels.md is made of it.
 
+mod clock;
 mod compare;
 mod initramfs;
 mod kernels;
@@ -20,6 +21,7 @@ use clap::Args;
 use testbed::Artifacts;
 
 use self::{
+    clock::Steps,
     compare::Expected,
     kernels::{Kernel, LINES},
     outcome::Played,
@@ -68,7 +70,7 @@ pub(crate) fn vm(options: &Options) -> Result<()> {
     let only = options.only.as_deref();
     let found = try_on(|name| only.is_none_or(|only| name.starts_with(only)))?;
     if options.only.is_none() {
-        page::write(&Artifacts::locate(), &found.rows, &found.courses)?;
+        page::write(&Artifacts::locate(), &found)?;
     }
     found.check()
 }
@@ -83,6 +85,7 @@ pub(crate) fn test() -> Result<()> {
 struct Found {
     rows: Vec<Row>,
     courses: Vec<Course>,
+    steps: Vec<Steps>,
 }
 
 impl Found {
@@ -96,7 +99,9 @@ impl Found {
                 course.kernel, course.strategy
             )
         });
-        let bad: Vec<String> = rows.chain(courses).collect();
+        let steps = self.steps.iter().filter(|steps| !steps.is_good());
+        let steps = steps.map(|steps| format!("steps of the clock on {}", steps.kernel));
+        let bad: Vec<String> = rows.chain(courses).chain(steps).collect();
         ensure!(bad.is_empty(), "not as it should be: {}", bad.join(", "));
         Ok(())
     }
@@ -176,6 +181,11 @@ fn try_on(is_wanted: impl Fn(&str) -> bool) -> Result<Found> {
                     let course = Course::judge(name, &run, &ways, &artifacts)?;
                     println!("{course}");
                     found.courses.push(course);
+                }
+                Played::Clock => {
+                    let steps = Steps::judge(name, &run, &artifacts)?;
+                    println!("{steps}");
+                    found.steps.push(steps);
                 }
             }
         }

@@ -20,8 +20,8 @@ pub(super) struct Run {
     pub(super) spans: Vec<u8>,
     /// What else went wrong.
     pub(super) problems: String,
-    /// What became of each way of moving bytes.
-    pub(super) ways: Vec<Way>,
+    /// What the guest reports of it, in lines.
+    pub(super) report: String,
 }
 
 /// What was played.
@@ -31,6 +31,8 @@ pub(super) enum Played {
     Captures,
     /// One capture or another, in each way of moving bytes.
     Ways,
+    /// One capture again and again, while the wall clock is set.
+    Clock,
 }
 
 /// A way of moving bytes, and what the guest found in the recording of it (tests/vm/src/course.rs).
@@ -119,6 +121,7 @@ fn run(line: &str, reader: &mut impl Read) -> Result<Run> {
     let played = match *played {
         "run" => Played::Captures,
         "ways" => Played::Ways,
+        "clock" => Played::Clock,
         _ => anyhow::bail!("not the start of a run"),
     };
     let mut part = |i: usize| -> Result<Vec<u8>> {
@@ -127,7 +130,7 @@ fn run(line: &str, reader: &mut impl Read) -> Result<Run> {
         reader.read_exact(&mut bytes)?;
         Ok(bytes)
     };
-    let (log, spans, problems, ways) = (part(0)?, part(1)?, part(2)?, part(3)?);
+    let (log, spans, problems, report) = (part(0)?, part(1)?, part(2)?, part(3)?);
     Ok(Run {
         played,
         asked: (*asked).to_owned(),
@@ -135,11 +138,18 @@ fn run(line: &str, reader: &mut impl Read) -> Result<Run> {
         log: Log::read(&String::from_utf8_lossy(&log)),
         spans,
         problems: String::from_utf8_lossy(&problems).into_owned(),
-        ways: String::from_utf8_lossy(&ways)
-            .lines()
-            .map(Way::read)
-            .collect::<Result<_>>()?,
+        report: String::from_utf8_lossy(&report).into_owned(),
     })
+}
+
+impl Run {
+    /// What became of each way of moving bytes.
+    ///
+    /// # Errors
+    /// The report is of something else.
+    pub(super) fn ways(&self) -> Result<Vec<Way>> {
+        self.report.lines().map(Way::read).collect()
+    }
 }
 
 impl Log {
@@ -223,7 +233,7 @@ mod tests {
         assert_eq!(runs[1].log.refusal, "rmqtrace: no");
         assert_eq!(runs[1].problems, "bad");
         assert_eq!((runs[0].played, runs[2].played), (Played::Captures, Played::Ways));
-        let way = &runs[2].ways[0];
+        let way = &runs[2].ways().unwrap()[0];
         assert_eq!(
             (way.name.as_str(), way.unseen, &way.processes[..]),
             ("splice", 20, &[7, 8][..])

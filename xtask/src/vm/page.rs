@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use testbed::Artifacts;
 
 use super::{
+    Found,
+    clock::Steps,
     verdict::{Row, VERIFIER_LIMIT, VERIFIER_PERCENT},
     ways::Course,
 };
@@ -15,16 +17,20 @@ const HEAD: &str = include_str!("page.md");
 /// What stands above the last one.
 const WAYS: &str = include_str!("ways.md");
 
+/// And what stands above the very last.
+const STEPS: &str = include_str!("steps.md");
+
 /// Writes the page.
 ///
 /// # Errors
 /// The file cannot be written.
-pub(super) fn write(artifacts: &Artifacts, rows: &[Row], courses: &[Course]) -> Result<()> {
+pub(super) fn write(artifacts: &Artifacts, found: &Found) -> Result<()> {
     let path = artifacts.root.join("docs/kernels.md");
-    fs::write(&path, text(rows, courses)).with_context(|| format!("writing {}", path.display()))
+    fs::write(&path, text(found)).with_context(|| format!("writing {}", path.display()))
 }
 
-fn text(rows: &[Row], courses: &[Course]) -> String {
+fn text(found: &Found) -> String {
+    let (rows, courses) = (&found.rows, &found.courses);
     let mut page = HEAD.to_owned();
     page.push_str("| Kernel | Asked for | Taken | Load | Skipped runs | Bytes lost | Result |\n|---|---|---|---|---|---|---|\n");
     for row in rows {
@@ -54,6 +60,9 @@ fn text(rows: &[Row], courses: &[Course]) -> String {
     page.push('\n');
     page.push_str(WAYS);
     page.push_str(&ways(courses));
+    page.push('\n');
+    page.push_str(STEPS);
+    page.push_str(&steps(&found.steps));
     page
 }
 
@@ -80,6 +89,28 @@ fn ways(courses: &[Course]) -> String {
             };
         }
         table.push('\n');
+    }
+    table
+}
+
+/// A row for each kernel.
+fn steps(steps: &[Steps]) -> String {
+    let mut table =
+        String::from("| Kernel | Strategy | Sends between the steps | Result |\n|---|---|---|---|\n");
+    for found in steps {
+        let counts: Vec<String> = found.spans.iter().map(usize::to_string).collect();
+        let _ = writeln!(
+            table,
+            "| {} | `{}` | {} | {} |",
+            package(&found.kernel),
+            found.strategy,
+            counts.join(", "),
+            if found.is_good() {
+                "right"
+            } else {
+                "**wrong times**"
+            }
+        );
     }
     table
 }

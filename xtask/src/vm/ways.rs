@@ -127,7 +127,8 @@ impl Course {
         }
         // preempted programs: bytes may be missing where they are declared, and nothing wrong may come of them
         let missed = run.log.total("recursion_misses") > 0;
-        let moved: u64 = run.ways.iter().map(|way| way.moved).sum();
+        let ways = run.ways()?;
+        let moved: u64 = ways.iter().map(|way| way.moved).sum();
         let declared = run.log.total("bytes");
         if moved != declared {
             wrong.push(format!(
@@ -139,7 +140,7 @@ impl Course {
         Ok(Course {
             kernel: kernel.to_owned(),
             strategy: run.log.strategy.clone().unwrap_or_default(),
-            ways: run.ways.iter().zip(&captures.expected).map(judge).collect(),
+            ways: ways.iter().zip(&captures.expected).map(judge).collect(),
             wrong,
         })
     }
