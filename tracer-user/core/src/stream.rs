@@ -54,8 +54,8 @@ pub const MAX_MESSAGES: usize = 64 * 1024;
 /// Most bytes kept while a frame's start is searched for.
 pub const SEARCH_WINDOW: usize = 64 * 1024;
 
-/// Events that an idle stream keeps room for.
-const IDLE_EVENTS: usize = 4;
+/// Events that an idle stream keeps room for: most ranges end one frame, and one takes more than half a KiB.
+const IDLE_EVENTS: usize = 1;
 
 /// What came out of a stream.
 #[derive(Clone, PartialEq, Debug)]

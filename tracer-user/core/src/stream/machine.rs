@@ -64,13 +64,12 @@ struct Partial {
 
 /// Whether the boundary is known, or was found by search and may still be contradicted by what follows.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one per direction of a connection")]
 enum Trust {
     Sure,
     /// The frame that was found has not ended.
     Found,
     /// It has; the next frame's head, or time, confirms it.
-    Held(Frame),
+    Held(Box<Frame>),
 }
 
 impl Machine {
@@ -311,7 +310,7 @@ impl Machine {
             incomplete: holed || lost,
         };
         match self.trust {
-            Trust::Found => self.trust = Trust::Held(frame),
+            Trust::Found => self.trust = Trust::Held(Box::new(frame)),
             _ => self.emit(frame),
         }
     }
@@ -383,7 +382,7 @@ impl Machine {
     /// Lets the held frame out.
     fn confirm(&mut self) {
         if let Trust::Held(frame) = std::mem::replace(&mut self.trust, Trust::Sure) {
-            self.emit(frame);
+            self.emit(*frame);
         }
     }
 
