@@ -267,9 +267,6 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, CaptureError> {
 
 /// Gives the memory that parsing the kernel's types took back to the system: more than what the daemon needs when idle.
 fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
     // SAFETY: takes no pointer, and may be called at any time.
-    unsafe {
-        libc::malloc_trim(0);
-    }
+    unsafe { libmimalloc_sys::mi_collect(true) }
 }
