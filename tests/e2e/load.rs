@@ -4,7 +4,9 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
-use testbed::{Consume, Mode, Send, client::Library, ids, totals::no_loss};
+use testbed::{
+    Consume, Mode, Send, artifacts::SERVER_VERSIONS, client::Library, ids, soak::soak, totals::no_loss,
+};
 
 use crate::{
     check,
@@ -14,6 +16,9 @@ use crate::{
 };
 
 const JAVA: Library = Library::Java(testbed::artifacts::CLIENT_VERSIONS[0]);
+
+/// The broker that takes more of the two.
+const OLDEST: &str = SERVER_VERSIONS[1];
 
 #[derive(Clone, Copy)]
 struct Load {
@@ -58,13 +63,31 @@ const fn load(library: Library, mode: Mode, messages: usize, body: usize) -> Loa
 }
 
 pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
-    LOADS
-        .map(|load| {
-            let world = Arc::clone(world);
-            let name = format!("load: {}", load.name());
-            trial(name, move || run(&world, load))
-        })
-        .into()
+    let mut trials = Vec::from(LOADS.map(|load| {
+        let world = Arc::clone(world);
+        let name = format!("load: {}", load.name());
+        trial(name, move || run(&world, load))
+    }));
+    let world = Arc::clone(world);
+    trials.push(trial("load: as much as the broker takes", move || {
+        saturated(&world)
+    }));
+    trials
+}
+
+/// `cargo xtask soak` does the same for minutes.
+fn saturated(world: &World) -> Result<()> {
+    let server = world.server(OLDEST)?;
+    let topic = world.fresh("soak");
+    let found = soak(
+        &world.artifacts,
+        server,
+        world.dir()?,
+        &topic,
+        Duration::from_secs(10),
+    )?;
+    println!("{found:?}");
+    Ok(())
 }
 
 fn run(world: &World, load: Load) -> Result<()> {

@@ -6,7 +6,7 @@
 
 mod account;
 mod command;
-mod launch;
+pub(crate) mod launch;
 mod library;
 
 use std::{

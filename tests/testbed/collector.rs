@@ -19,6 +19,9 @@ use crate::{
     wait,
 };
 
+/// Where its log goes.
+const LOG: &str = "collector.out";
+
 /// A collector with its ports and its file. It can be stopped and started again at the same ports.
 #[derive(Debug)]
 pub struct Collector {
@@ -36,11 +39,26 @@ pub struct Collector {
 impl Collector {
     /// Starts a collector and waits until it serves. Files go to `dir/name`.
     pub fn start(artifacts: &Artifacts, dir: &Path, name: &str) -> Result<Collector> {
+        const FILE: &str = "file: {path: ./spans.jsonl, append: true, flush_interval: 100ms}";
+        Collector::exporting(artifacts, dir, name, FILE)
+    }
+
+    /// Starts one that keeps no span and only [counts](Self::counted) them: for more than a disk takes.
+    pub fn counting(artifacts: &Artifacts, dir: &Path, name: &str) -> Result<Collector> {
+        Collector::exporting(
+            artifacts,
+            dir,
+            name,
+            "debug: {verbosity: basic, sampling_thereafter: 1}",
+        )
+    }
+
+    fn exporting(artifacts: &Artifacts, dir: &Path, name: &str, exporter: &str) -> Result<Collector> {
         let program = require(artifacts.otelcol(), "the OpenTelemetry Collector")?;
         let dir = dir.join(name);
         fs::create_dir_all(&dir)?;
         let (grpc, http, health) = (ports::free()?, ports::free()?, ports::free()?);
-        fs::write(dir.join("collector.yaml"), config(grpc, http, health))?;
+        fs::write(dir.join("collector.yaml"), config(grpc, http, health, exporter))?;
         let spans = SpanFile::new(&dir.join("spans.jsonl"));
         let mut collector = Collector {
             grpc,
@@ -66,7 +84,7 @@ impl Collector {
         command
             .args(["--config", "collector.yaml"])
             .current_dir(&self.dir);
-        let mut process = Child::start("collector", command, &self.dir.join("collector.out"))?;
+        let mut process = Child::start("collector", command, &self.dir.join(LOG))?;
         wait::until(Duration::from_secs(30), "the collector serves", || {
             if !process.is_running()? {
                 bail!("the collector ended: {}", process.log()?);
@@ -87,6 +105,18 @@ impl Collector {
         self.pause();
         self.spans.refresh()?;
         Ok(self.spans.into_spans())
+    }
+
+    /// How many spans one that [counts](Self::counting) has got so far: it logs how many there were in each request.
+    pub fn counted(&self) -> Result<u64> {
+        let log = fs::read_to_string(self.dir.join(LOG))?;
+        let counts = log.split("\"spans\": ").skip(1);
+        counts
+            .map(|text| {
+                let digits = text.split(|c: char| !c.is_ascii_digit()).next();
+                Ok(digits.unwrap_or_default().parse::<u64>()?)
+            })
+            .sum()
     }
 
     /// The file of spans.
@@ -129,8 +159,9 @@ fn healthy(port: u16) -> Result<()> {
     Ok(())
 }
 
-/// `append` so that a restarted collector goes on in the same file; no metrics of its own, which would open a port.
-fn config(grpc: u16, http: u16, health: u16) -> String {
+/// The file is appended to, so that a restarted collector goes on in the same; no metrics of its own, which would open a port.
+fn config(grpc: u16, http: u16, health: u16, exporter: &str) -> String {
+    let (name, _) = exporter.split_once(':').unwrap_or((exporter, ""));
     format!(
         "extensions:
   health_check: {{endpoint: '127.0.0.1:{health}'}}
@@ -140,12 +171,12 @@ receivers:
       grpc: {{endpoint: '127.0.0.1:{grpc}', max_recv_msg_size_mib: 64}}
       http: {{endpoint: '127.0.0.1:{http}'}}
 exporters:
-  file: {{path: ./spans.jsonl, append: true, flush_interval: 100ms}}
+  {exporter}
 service:
   extensions: [health_check]
   telemetry: {{metrics: {{level: none}}, logs: {{level: info}}}}
   pipelines:
-    traces: {{receivers: [otlp], exporters: [file]}}
+    traces: {{receivers: [otlp], exporters: [{name}]}}
 "
     )
 }

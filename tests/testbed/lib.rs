@@ -15,6 +15,8 @@
 //! | [`compare`] | spans against what the clients logged |
 //! | [`admin`] | topics |
 //! | [`ids`] | the ids that a message's key must give |
+//! | [`saturating`] | a Java client that sends or consumes as fast as it can |
+//! | [`soak`] | the same with the tracer beside it, and what must come of it |
 //! | [`load`], [`frames`] | a program that moves frames as fast as loopback goes, and frames |
 //! | [`usage`] | what a process takes of processor and memory |
 
@@ -30,7 +32,9 @@ pub mod load;
 pub mod ports;
 pub mod process;
 pub mod proxy;
+pub mod saturating;
 pub mod server;
+pub mod soak;
 pub mod spans;
 mod store;
 pub mod totals;
@@ -44,6 +48,7 @@ pub use collector::Collector;
 pub use jaeger::Jaeger;
 pub use load::Load;
 pub use proxy::Proxy;
+pub use saturating::Saturating;
 pub use server::Server;
 pub use spans::Span;
 pub use tracer::Tracer;

@@ -9,6 +9,7 @@ mod ebpf;
 mod fuzz;
 mod lint;
 mod setup;
+mod soak;
 mod test;
 mod truth;
 mod vm;
@@ -45,6 +46,8 @@ enum Task {
     Vm(vm::Options),
     /// What rmqtrace costs, beside what others cost; writes docs/performance.md
     Bench(bench::Options),
+    /// As much as the broker here takes, for minutes, and not one message without its spans
+    Soak(soak::Options),
     /// Remove everything that the other tasks made in the target directory
     Clean(clean::Options),
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Truth(options) => return truth::run(&options),
         Task::Fuzz(options) => return fuzz::run(&options),
         Task::Bench(options) => bench::bench(&options),
+        Task::Soak(options) => soak::run(&options),
         Task::Clean(options) => clean::clean(&options),
     };
     match result {

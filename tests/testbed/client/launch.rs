@@ -66,7 +66,7 @@ fn program(artifacts: &Artifacts, library: Library, dir: &Path, options: &Option
                 &format!("RocketMQ client {version}"),
             )?;
             let classes = require(artifacts.java_classes(version), "the Java test client")?;
-            let mut command = java(artifacts, options)?;
+            let mut command = small_java(artifacts, options)?;
             command
                 .arg(format!("-Drocketmq.client.logRoot={}", dir.display()))
                 .arg("-Drocketmq.client.logLevel=WARN")
@@ -91,7 +91,7 @@ fn program(artifacts: &Artifacts, library: Library, dir: &Path, options: &Option
                 &format!("RocketMQ gRPC client {GRPC_VERSION}"),
             )?;
             let classes = require(artifacts.grpc_classes(), "the gRPC test client")?;
-            let mut command = java(artifacts, options)?;
+            let mut command = small_java(artifacts, options)?;
             command
                 .arg(format!("-Drocketmq.log.root={}", dir.display()))
                 .arg("-Drocketmq.log.level=warn")
@@ -129,18 +129,25 @@ fn program(artifacts: &Artifacts, library: Library, dir: &Path, options: &Option
     }
 }
 
-/// A small virtual machine, with the OpenTelemetry agent where it is wanted.
-fn java(artifacts: &Artifacts, options: &Options<'_>) -> Result<Command> {
-    let mut command = Command::new("java");
-    command.args([
+/// A small virtual machine, which starts soon.
+fn small_java(artifacts: &Artifacts, options: &Options<'_>) -> Result<Command> {
+    let small = [
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
         "-Xshare:auto",
         "-Xms64m",
         "-Xmx256m",
-    ]);
+    ];
+    let mut command = java(artifacts, &small, options.agent)?;
     command.args(options.jvm);
-    if let Some(port) = options.agent {
+    Ok(command)
+}
+
+/// A virtual machine with these options, and with the OpenTelemetry agent where there is a port for it to export to.
+pub(crate) fn java(artifacts: &Artifacts, options: &[&str], agent: Option<u16>) -> Result<Command> {
+    let mut command = Command::new("java");
+    command.args(options);
+    if let Some(port) = agent {
         let agent = require(artifacts.agent(), "the OpenTelemetry Java agent")?;
         command
             .arg(format!("-javaagent:{}", agent.display()))

@@ -13,6 +13,7 @@ pub(crate) mod instructions;
 mod machine;
 mod page;
 mod row;
+mod saturated;
 mod start;
 
 use std::time::Instant;
@@ -28,11 +29,12 @@ use crate::setup::{self, Say};
 type Bench = (&'static str, fn(&Artifacts) -> Result<Vec<Row>>);
 
 /// All of them, in the order of the table.
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 8] = [
     ("decode", decode::rows),
     ("engine", engine::rows),
     ("export", export::rows),
     ("calls", calls::rows),
+    ("saturated", saturated::rows),
     ("daemon", daemon::rows),
     ("start", start::rows),
     ("instructions", instructions::rows),
