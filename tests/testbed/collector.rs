@@ -174,7 +174,7 @@ exporters:
   {exporter}
 service:
   extensions: [health_check]
-  telemetry: {{metrics: {{level: none}}, logs: {{level: info}}}}
+  telemetry: {{metrics: {{level: none}}, logs: {{level: info, sampling: {{enabled: false}}}}}}
   pipelines:
     traces: {{receivers: [otlp], exporters: [{name}]}}
 "
