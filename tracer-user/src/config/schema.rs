@@ -423,7 +423,7 @@ impl Default for Otlp {
             client_certificate: None,
             client_key: None,
             insecure: false,
-            queue_size: 32 * 1024,
+            queue_size: 64 * 1024,
             batch_size: 512,
             concurrency: 4,
             interval: HumanDuration::from_millis(500),

@@ -61,6 +61,24 @@ impl Outputs {
         Ok(Outputs(outputs))
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(outputs: Vec<Output>) -> Outputs {
+        Outputs(outputs)
+    }
+
+    /// Whether no output would drop a span for want of room.
+    pub(crate) fn has_room(&self) -> bool {
+        self.0.iter().all(Output::has_room)
+    }
+
+    /// Hands a span to every output, and waits until `deadline` where one has no room for it.
+    pub(crate) async fn deliver_until(&self, finished: Finished, deadline: Instant) {
+        let finished = Arc::new(finished);
+        for output in &self.0 {
+            output.deliver_until(&finished, deadline).await;
+        }
+    }
+
     /// Hands a span to every output. Never waits; a full queue drops and counts.
     pub(crate) fn send(&self, finished: Finished) {
         let finished = Arc::new(finished);

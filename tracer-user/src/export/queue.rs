@@ -18,7 +18,7 @@ use tokio::{
 use super::Finished;
 
 /// Spans that may wait for the terminal or a file.
-pub(crate) const WAITING: usize = 32 * 1024;
+pub(crate) const WAITING: usize = 64 * 1024;
 
 /// Why a span was not exported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,6 +173,21 @@ impl Output {
         if let Err(cause) = result {
             self.counters.dropped(cause, 1);
         }
+    }
+
+    /// Whether a span would not be dropped for want of room.
+    pub(crate) fn has_room(&self) -> bool {
+        let is_full = |queue: &mpsc::Sender<_>| queue.capacity() == 0 && !queue.is_closed();
+        !self.queue.as_ref().is_some_and(is_full)
+    }
+
+    /// Queues a span, and waits until `deadline` where there is no room for it.
+    pub(crate) async fn deliver_until(&self, finished: &Arc<Finished>, deadline: Instant) {
+        if let Some(queue) = self.queue.as_ref().filter(|_| !self.has_room()) {
+            // room, the end of the output, or none in time: what it came to is found by queuing
+            let _ = tokio::time::timeout_at(deadline, queue.reserve()).await;
+        }
+        self.send(finished);
     }
 
     /// Queues a span, and waits where there is no room for it.

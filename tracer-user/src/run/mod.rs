@@ -8,6 +8,7 @@
 //!
 //! It waits for the ring, a second's tick and signals, and for nothing else.
 
+mod handover;
 pub(crate) mod pipeline;
 mod settings;
 pub(crate) mod totals;
@@ -29,6 +30,7 @@ use tokio::{
 use tracer_abi::Counter;
 
 use self::{
+    handover::Handover,
     pipeline::Pipeline,
     totals::{Source, Totals},
     watch::Watch,
@@ -40,7 +42,7 @@ use crate::{
         Loaded,
         schema::{Bodies, Config, KernelLog, Level, Print, Strategy as Wanted},
     },
-    export::{self, Finished, Outputs, otlp},
+    export::{self, Outputs, otlp},
     filter::Verdict,
     record,
 };
@@ -86,7 +88,7 @@ async fn trace(loaded: Loaded, recording: Option<&record::Options>) -> anyhow::R
         copy_bodies: config.capture.bodies == Bodies::User,
     };
     let mut capture = Capture::start(&capture, &receivers(&config).await)?;
-    let mut outputs = Outputs::start(&config.export)?;
+    let mut spans = Handover::new(Outputs::start(&config.export)?);
     if let Some(recording) = recording {
         pipeline.record_to(recording)?;
     }
@@ -105,7 +107,7 @@ async fn trace(loaded: Loaded, recording: Option<&record::Options>) -> anyhow::R
             _ = tick.tick() => {
                 ticks += 1;
                 pipeline.tick();
-                watch.look(Instant::now(), &capture.counters(), &pipeline.totals(), outputs.stats());
+                watch.look(Instant::now(), &capture.counters(), &pipeline.totals(), spans.outputs.stats());
                 if ticks == HINT_TICKS {
                     hint(&pipeline, &capture.counters());
                 }
@@ -117,26 +119,19 @@ async fn trace(loaded: Loaded, recording: Option<&record::Options>) -> anyhow::R
             () = steps.next() => pipeline.tick(),
             () = capture.wait() => {}
         }
-        read(&mut capture, &mut pipeline, &mut |finished| {
-            outputs.send(finished)
-        });
+        read(&mut capture, &mut pipeline, &mut spans).await;
         if pipeline.is_recorded() {
             break;
         }
     }
 
-    let end = end(
-        &mut capture,
-        &mut pipeline,
-        &mut outputs,
-        config.shutdown.timeout.0,
-    );
+    let end = end(&mut capture, &mut pipeline, &mut spans, config.shutdown.timeout.0);
     tokio::select! {
         () = end => {}
         name = signals.next() => tracing::warn!(signal = name, "ended at once; what waited is lost"),
     }
-    outputs.abandon();
-    let outputs = outputs.stats().collect();
+    spans.outputs.abandon();
+    let outputs = spans.outputs.stats().collect();
     let totals = Totals {
         source: Source::Kernel(capture.counters()),
         engine: pipeline.totals(),
@@ -159,9 +154,10 @@ fn kernel_log(setting: KernelLog) -> Option<log::Level> {
 }
 
 /// Everything that the ring holds now, then the engine's time.
-fn read(capture: &mut Capture, pipeline: &mut Pipeline, emit: &mut impl FnMut(Finished)) -> usize {
+async fn read(capture: &mut Capture, pipeline: &mut Pipeline, spans: &mut Handover) -> usize {
     // what the ring holds from before this moment must be read before time passes it
     let now = boot_now();
+    let emit = &mut |finished| spans.take(finished);
     let n = capture.drain(TURN, |bytes| pipeline.record(bytes, emit));
     for (pid, verdict) in pipeline.verdicts() {
         match verdict {
@@ -172,19 +168,21 @@ fn read(capture: &mut Capture, pipeline: &mut Pipeline, emit: &mut impl FnMut(Fi
     if n < TURN {
         pipeline.time(now, emit);
     }
+    spans.settle().await;
     n
 }
 
 /// The rest of the ring, what is open, and what waits in the outputs.
-async fn end(capture: &mut Capture, pipeline: &mut Pipeline, outputs: &mut Outputs, limit: Duration) {
+async fn end(capture: &mut Capture, pipeline: &mut Pipeline, spans: &mut Handover, limit: Duration) {
     let deadline = Instant::now() + limit;
     // clients go on sending: this ends by the clock, if not by an empty ring
-    while read(capture, pipeline, &mut |finished| outputs.send(finished)) == TURN && Instant::now() < deadline
-    {
+    while read(capture, pipeline, spans).await == TURN && Instant::now() < deadline {
         tokio::task::yield_now().await;
     }
-    pipeline.finish(boot_now(), &mut |finished| outputs.send(finished));
-    outputs
+    pipeline.finish(boot_now(), &mut |finished| spans.take(finished));
+    spans.settle().await;
+    spans
+        .outputs
         .finish(deadline.saturating_duration_since(Instant::now()))
         .await;
 }
