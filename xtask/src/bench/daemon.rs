@@ -31,7 +31,7 @@ use crate::{
 /// Messages a second that Java's client sends and consumes: those that the target is about.
 const RATE: u32 = 10_000;
 /// The virtual machines compile what is hot first.
-const WARM_UP: Duration = Duration::from_secs(8);
+const WARM_UP: Duration = Duration::from_secs(25);
 /// How long is measured.
 const WINDOW: Duration = Duration::from_secs(20);
 /// Connections that are open at once.
