@@ -11,6 +11,10 @@ use std::sync::Arc;
 use support::CpuTime;
 use tracer_core::wire::header::Codec;
 
+/// As the tracer is shipped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn decoders(c: &mut Criterion<CpuTime>) {
     let sends = [
         ("decode-send-json", Codec::Json, frames::json_send()),

@@ -7,6 +7,10 @@ use bench::traffic::{self, Shape, Traffic};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use support::CpuTime;
 
+/// As the tracer is shipped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Messages of a run.
 const MESSAGES: usize = 64_000;
 

@@ -19,6 +19,10 @@ use bench::{
 use tracer_core::{model::Timestamp, record::Record};
 use tracer_pcap::{Host, Recorder};
 
+/// As the tracer is shipped.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
