@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -19,6 +20,11 @@ use crate::{
     wait,
 };
 
+/// The exporter of one that counts.
+const COUNT: &str = "debug: {verbosity: basic, sampling_thereafter: 1}";
+/// Its niceness.
+const FIRST: i32 = -10;
+
 /// Where its log goes.
 const LOG: &str = "collector.out";
 
@@ -33,6 +39,7 @@ pub struct Collector {
     program: PathBuf,
     dir: PathBuf,
     process: Option<Child>,
+    goes_first: bool,
     spans: SpanFile,
 }
 
@@ -43,14 +50,10 @@ impl Collector {
         Collector::exporting(artifacts, dir, name, FILE)
     }
 
-    /// Starts one that keeps no span and only [counts](Self::counted) them: for more than a disk takes.
+    /// Starts one that keeps no span and only [counts](Self::counted) them: for more than a disk takes. It goes before what
+    /// else runs, where it may: it stands for one on a machine of its own.
     pub fn counting(artifacts: &Artifacts, dir: &Path, name: &str) -> Result<Collector> {
-        Collector::exporting(
-            artifacts,
-            dir,
-            name,
-            "debug: {verbosity: basic, sampling_thereafter: 1}",
-        )
+        Collector::exporting(artifacts, dir, name, COUNT)
     }
 
     fn exporting(artifacts: &Artifacts, dir: &Path, name: &str, exporter: &str) -> Result<Collector> {
@@ -67,6 +70,7 @@ impl Collector {
             program,
             dir,
             process: None,
+            goes_first: exporter == COUNT,
             spans,
         };
         collector.resume()?;
@@ -84,6 +88,15 @@ impl Collector {
         command
             .args(["--config", "collector.yaml"])
             .current_dir(&self.dir);
+        if self.goes_first {
+            // SAFETY: between fork and exec only setpriority is called, a bare system call.
+            unsafe {
+                command.pre_exec(|| {
+                    libc::setpriority(libc::PRIO_PROCESS, 0, FIRST);
+                    Ok(())
+                });
+            }
+        }
         let mut process = Child::start("collector", command, &self.dir.join(LOG))?;
         wait::until(Duration::from_secs(30), "the collector serves", || {
             if !process.is_running()? {
