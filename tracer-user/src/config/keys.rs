@@ -48,6 +48,7 @@ keys! {
     capture.ring_bytes;
     capture.bodies;
     capture.kernel_log;
+    capture.nice;
     filter.pid;
     filter.exclude_pid;
     filter.exe;

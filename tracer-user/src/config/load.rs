@@ -149,7 +149,9 @@ fn plainly(message: &str) -> String {
         "expected sequence start" => "a list is wanted, such as `[a, b]`".to_owned(),
         "expected mapping start" => "a table of keys is wanted".to_owned(),
         "invalid boolean" => "`true` or `false` is wanted".to_owned(),
-        "invalid u32" | "invalid u64" | "invalid usize" => "a whole number is wanted".to_owned(),
+        "invalid i32" | "invalid u32" | "invalid u64" | "invalid usize" => {
+            "a whole number is wanted".to_owned()
+        }
         other => other.split(", set ").next().unwrap_or(other).to_owned(),
     }
 }
@@ -165,6 +167,9 @@ fn check(config: &Config) -> Result<(), ConfigError> {
             "capture.ring_bytes",
             "must be a power of two from 64KiB to 1GiB, such as `16MiB`",
         );
+    }
+    if !(-20..=19).contains(&config.capture.nice) {
+        return bad("capture.nice", "must be from -20 to 19, such as `-10`");
     }
     if otlp.queue_size == 0 || otlp.batch_size == 0 || otlp.batch_size > otlp.queue_size {
         return bad(

@@ -139,6 +139,8 @@ pub(crate) struct Capture {
     pub(crate) bodies: Bodies,
     /// How much the kernel side says.
     pub(crate) kernel_log: KernelLog,
+    /// Scheduling priority of the daemon, from -20, the highest, to 19.
+    pub(crate) nice: i32,
 }
 
 impl Default for Capture {
@@ -149,6 +151,7 @@ impl Default for Capture {
             ring_bytes,
             bodies: Bodies::InKernel,
             kernel_log: KernelLog::Off,
+            nice: -10,
         }
     }
 }

@@ -51,7 +51,7 @@ macro_rules! plain {
     )* };
 }
 
-plain!(u32 => "a whole number", usize => "a whole number", bool => "`true` or `false`");
+plain!(i32 => "a whole number", u32 => "a whole number", usize => "a whole number", bool => "`true` or `false`");
 
 impl Setting for PathBuf {
     fn set(&mut self, texts: &[&str]) -> Result<(), String> {

@@ -71,6 +71,15 @@ async fn trace(loaded: Loaded, recording: Option<&record::Options>) -> anyhow::R
     let started = Instant::now();
     let Loaded { config, warnings } = loaded;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    // threads that are started from here on have it too
+    if let Err(error) = rustix::process::setpriority_process(None, config.capture.nice) {
+        let nice = config.capture.nice;
+        tracing::info!(
+            nice,
+            %error,
+            "the priority stays as it is (capture.nice): where the machine has more to do than it can, records may be lost"
+        );
+    }
     let mut signals = Signals::listen().context("signals cannot be waited for")?;
     let seed = recording.and_then(|recording| recording.seed);
     let seed = seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
