@@ -52,10 +52,15 @@ impl Handover {
             return;
         }
         let deadline = self.patience.deadline(Instant::now());
+        self.settle_by(deadline).await;
+        self.patience.waited(Instant::now());
+    }
+
+    /// The same, but until this moment: at the end nothing else has to be done.
+    pub(crate) async fn settle_by(&mut self, deadline: Instant) {
         for finished in std::mem::take(&mut self.waiting) {
             self.outputs.deliver_until(finished, deadline).await;
         }
-        self.patience.waited(Instant::now());
     }
 }
 
@@ -133,6 +138,20 @@ mod tests {
         handover.outputs.finish(Duration::from_secs(10)).await;
         let (_, stats) = handover.outputs.stats().next().unwrap();
         assert_eq!((stats.exported, stats.total_dropped()), (5, 0));
+    }
+
+    #[tokio::test]
+    async fn at_the_end_all_the_time_is_there() {
+        let (outputs, go) = output(1);
+        let mut handover = Handover::new(outputs);
+        handover.patience.left = Duration::ZERO;
+        (0..4).for_each(|_| handover.take(sample::owned("t")));
+        (0..4).for_each(|_| go.send(()).unwrap());
+        handover.settle_by(Instant::now() + Duration::from_secs(10)).await;
+        drop(go);
+        handover.outputs.finish(Duration::from_secs(10)).await;
+        let (_, stats) = handover.outputs.stats().next().unwrap();
+        assert_eq!((stats.exported, stats.total_dropped()), (4, 0));
     }
 
     #[tokio::test]

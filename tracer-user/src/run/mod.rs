@@ -189,7 +189,7 @@ async fn end(capture: &mut Capture, pipeline: &mut Pipeline, spans: &mut Handove
         tokio::task::yield_now().await;
     }
     pipeline.finish(boot_now(), &mut |finished| spans.take(finished));
-    spans.settle().await;
+    spans.settle_by(deadline.into()).await;
     spans
         .outputs
         .finish(deadline.saturating_duration_since(Instant::now()))
