@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use testbed::{
-    Consume, Mode, Send, artifacts::SERVER_VERSIONS, client::Library, ids, soak::soak, totals::no_loss,
+    Consume, Mode, Send, artifacts::FASTEST_SERVER, client::Library, ids, soak::soak, totals::no_loss,
 };
 
 use crate::{
@@ -16,9 +16,6 @@ use crate::{
 };
 
 const JAVA: Library = Library::Java(testbed::artifacts::CLIENT_VERSIONS[0]);
-
-/// The broker that takes more of the two.
-const OLDEST: &str = SERVER_VERSIONS[1];
 
 #[derive(Clone, Copy)]
 struct Load {
@@ -77,7 +74,7 @@ pub(crate) fn trials(world: &Arc<World>) -> Vec<Trial> {
 
 /// `cargo xtask soak` does the same for minutes.
 fn saturated(world: &World) -> Result<()> {
-    let server = world.server(OLDEST)?;
+    let server = world.server(FASTEST_SERVER)?;
     let topic = world.fresh("soak");
     let found = soak(
         &world.artifacts,

@@ -142,12 +142,12 @@ impl Saturating {
     }
 
     /// Ends the sending, and waits for the answers that are under way.
-    pub fn stop_sending(&mut self) -> Result<Account> {
+    fn stop_sending(&mut self) -> Result<Account> {
         self.command("stop")
     }
 
     /// Waits until it has handled so many messages in all.
-    pub fn wait_for(&mut self, messages: u64, limit: Duration) -> Result<Account> {
+    fn wait_for(&mut self, messages: u64, limit: Duration) -> Result<Account> {
         wait::until(limit, &format!("{messages} messages are consumed"), || {
             let account = self.tell()?;
             Ok(if account.all >= messages {
@@ -158,8 +158,22 @@ impl Saturating {
         })
     }
 
+    /// Ends this producer and, when it has handled all that was sent, its consumer. Gives the producer's account, and how many
+    /// messages were handled.
+    ///
+    /// # Errors
+    /// A send that failed, or messages that are not handled in time.
+    pub fn finish_with(mut self, mut consumer: Saturating, limit: Duration) -> Result<(Account, u64)> {
+        let sent = self.stop_sending()?;
+        ensure!(sent.failed == 0, "{} sends failed", sent.failed);
+        let handled = consumer.wait_for(sent.all, limit)?.all;
+        self.finish()?;
+        consumer.finish()?;
+        Ok((sent, handled))
+    }
+
     /// Ends it in order.
-    pub fn finish(self) -> Result<()> {
+    fn finish(self) -> Result<()> {
         let Saturating {
             mut process, input, ..
         } = self;

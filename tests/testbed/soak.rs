@@ -56,7 +56,7 @@ pub fn soak(
         let name = format!("{topic}-{name}");
         Saturating::start(artifacts, server, dir, &name, (role, Traced::No), topic)
     };
-    let mut consumer = start("consumer", Role::Consume)?;
+    let consumer = start("consumer", Role::Consume)?;
     let mut producer = start("producer", Role::Produce { rate: None })?;
     let (begun, before) = (Instant::now(), usage::processor_time(tracer.pid())?);
     producer.mark()?;
@@ -65,15 +65,11 @@ pub fn soak(
         thread::sleep(Duration::from_millis(500).min(length));
         resident = usage::resident_kib(tracer.pid())?.max(resident);
     }
-    let sent = producer.stop_sending()?;
     let (elapsed, taken) = (
         begun.elapsed(),
         usage::processor_time(tracer.pid())?.saturating_sub(before),
     );
-    ensure!(sent.failed == 0, "{} sends failed", sent.failed);
-    let consumed = consumer.wait_for(sent.all, PATIENCE)?.all;
-    producer.finish()?;
-    consumer.finish()?;
+    let (sent, consumed) = producer.finish_with(consumer, PATIENCE)?;
     let (status, log) = tracer.stop()?;
     ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
     no_loss(&log).context("something is named lost")?;

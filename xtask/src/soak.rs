@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use testbed::{Artifacts, Server, artifacts::SERVER_VERSIONS, soak::soak};
+use testbed::{Artifacts, Server, artifacts::FASTEST_SERVER, soak::soak};
 
 use crate::{
     build,
     setup::{self, Say},
 };
-
-/// The broker that takes more of the two.
-const SERVER: &str = SERVER_VERSIONS[1];
 
 /// How long.
 #[derive(Args)]
@@ -28,7 +25,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     setup::testbed(Say::Changes)?;
     build::build()?;
     let dir = artifacts.run_directory("soak")?;
-    let server = Server::start(&artifacts, SERVER, &dir)?;
+    let server = Server::start(&artifacts, FASTEST_SERVER, &dir)?;
     let length = Duration::from_secs(options.seconds);
     let found = soak(&artifacts, &server, &dir, "soak", length)?;
     println!(

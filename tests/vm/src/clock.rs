@@ -24,27 +24,19 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// # Errors
 /// The machine is not able to try it at all.
 pub(crate) fn run(trace: &Trace<'_>, strategy: &str) -> Result<(Outcome, String)> {
-    let (mut players, mut report) = (Vec::new(), String::new());
-    let work = || {
+    let mut report = String::new();
+    let outcome = trace.with_players(strategy, |players| {
         for turn in 0..=STEPS.len() {
             if let Some(step) = turn.checked_sub(1).and_then(|turn| STEPS.get(turn)) {
                 set(*step)?;
                 noticed(&trace.dir.join("rmqtrace.log"), turn)?;
             }
             let begun = now()?;
-            trace.play(&mut players)?;
+            trace.play(players)?;
             report.push_str(&format!("{begun} {}\n", now()?));
         }
         Ok(())
-    };
-    let run = |command: &mut std::process::Command| {
-        command.arg("run");
-    };
-    let outcome = trace.with_tracer(strategy, run, work)?;
-    for player in &mut players {
-        drop(player.stdin.take());
-        player.wait()?;
-    }
+    })?;
     Ok((outcome, report))
 }
 

@@ -50,11 +50,23 @@ impl Trace<'_> {
     /// # Errors
     /// The machine is not able to try it at all.
     pub(crate) fn run(&self, strategy: &str) -> Result<Outcome> {
+        self.with_players(strategy, |players| self.play(players))
+    }
+
+    /// Traces with this strategy while the work plays captures, and ends the players behind the tracer.
+    ///
+    /// # Errors
+    /// The machine is not able to try it at all.
+    pub(crate) fn with_players(
+        &self,
+        strategy: &str,
+        work: impl FnOnce(&mut Vec<Child>) -> Result<()>,
+    ) -> Result<Outcome> {
         let mut players = Vec::new();
         let run = |command: &mut Command| {
             command.arg("run");
         };
-        let outcome = self.with_tracer(strategy, run, || self.play(&mut players))?;
+        let outcome = self.with_tracer(strategy, run, || work(&mut players))?;
         for player in &mut players {
             drop(player.stdin.take());
             player.wait()?;

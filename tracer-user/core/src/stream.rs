@@ -54,7 +54,7 @@ pub const MAX_MESSAGES: usize = 64 * 1024;
 /// Most bytes kept while a frame's start is searched for.
 pub const SEARCH_WINDOW: usize = 64 * 1024;
 
-/// Events that an idle stream keeps room for: most ranges end one frame, and one takes more than half a KiB.
+/// Events that an idle stream keeps room for: most ranges end one frame, and one takes almost half a KiB.
 const IDLE_EVENTS: usize = 1;
 
 /// What came out of a stream.

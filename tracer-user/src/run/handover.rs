@@ -124,6 +124,13 @@ mod tests {
         (Outputs::of(vec![output.unwrap()]), go)
     }
 
+    /// Spans that were exported, and dropped, when the output has ended.
+    async fn ended(mut handover: Handover) -> (u64, u64) {
+        handover.outputs.finish(Duration::from_secs(10)).await;
+        let (_, stats) = handover.outputs.stats().next().unwrap();
+        (stats.exported, stats.total_dropped())
+    }
+
     #[tokio::test]
     async fn what_finds_no_room_waits_for_it() {
         let (outputs, go) = output(2);
@@ -135,9 +142,7 @@ mod tests {
         (0..5).for_each(|_| go.send(()).unwrap());
         handover.settle().await;
         drop(go);
-        handover.outputs.finish(Duration::from_secs(10)).await;
-        let (_, stats) = handover.outputs.stats().next().unwrap();
-        assert_eq!((stats.exported, stats.total_dropped()), (5, 0));
+        assert_eq!(ended(handover).await, (5, 0));
     }
 
     #[tokio::test]
@@ -149,9 +154,7 @@ mod tests {
         (0..4).for_each(|_| go.send(()).unwrap());
         handover.settle_by(Instant::now() + Duration::from_secs(10)).await;
         drop(go);
-        handover.outputs.finish(Duration::from_secs(10)).await;
-        let (_, stats) = handover.outputs.stats().next().unwrap();
-        assert_eq!((stats.exported, stats.total_dropped()), (4, 0));
+        assert_eq!(ended(handover).await, (4, 0));
     }
 
     #[tokio::test]

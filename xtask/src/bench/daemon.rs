@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Result, anyhow, ensure};
 use testbed::{
     Artifacts, Collector, Load, Saturating, Server, Tracer,
-    artifacts::{SERVER_VERSIONS, require},
+    artifacts::{FASTEST_SERVER, require},
     saturating::{Role, Traced},
     totals::{no_loss, total},
     tracer::{Options, Transport},
@@ -62,7 +62,7 @@ fn command() -> String {
 /// Cores for ten thousand messages a second, sent and consumed, with a real broker; spans go to a real collector.
 fn processor(artifacts: &Artifacts) -> Result<Vec<Row>> {
     let dir = artifacts.run_directory("bench-clients")?;
-    let server = Server::start(artifacts, SERVER_VERSIONS[1], &dir)?;
+    let server = Server::start(artifacts, FASTEST_SERVER, &dir)?;
     let topic = "bench-daemon";
     server.create_topics(&[topic], 8)?;
     let collector = Collector::counting(artifacts, &dir, "collector")?;
@@ -73,7 +73,7 @@ fn processor(artifacts: &Artifacts) -> Result<Vec<Row>> {
     let tracer = Tracer::start(artifacts, &dir, "rmqtrace", &collector, options)?;
     let start_client =
         |name, role| Saturating::start(artifacts, &server, &dir, name, (role, Traced::No), topic);
-    let mut consumer = start_client("consumer", Role::Consume)?;
+    let consumer = start_client("consumer", Role::Consume)?;
     let mut producer = start_client("producer", Role::Produce { rate: Some(RATE) })?;
     thread::sleep(WARM_UP);
     let begun = Instant::now();
@@ -82,10 +82,7 @@ fn processor(artifacts: &Artifacts) -> Result<Vec<Row>> {
     thread::sleep(WINDOW);
     let rate = producer.tell()?.rate();
     let (taken, elapsed) = (usage::processor_time(tracer.pid())? - before, begun.elapsed());
-    let sent = producer.stop_sending()?;
-    consumer.wait_for(sent.all, Duration::from_secs(60))?;
-    producer.finish()?;
-    consumer.finish()?;
+    let (sent, _) = producer.finish_with(consumer, Duration::from_secs(60))?;
     let (_, log) = tracer.stop()?;
     no_loss(&log)?;
     ensure!(total(&log, "messages_delivered")? == sent.all, "{log}");

@@ -9,7 +9,7 @@ use std::{process::Command, thread, time::Duration};
 use anyhow::{Result, ensure};
 use testbed::{
     Artifacts, Collector, Saturating, Server, Tracer,
-    artifacts::{SERVER_VERSIONS, require},
+    artifacts::{FASTEST_SERVER, require},
     saturating::{Role, Traced},
     totals::total,
     tracer::{Options, Transport},
@@ -27,8 +27,6 @@ const ROUNDS: usize = 3;
 const WARM_UP: Duration = Duration::from_secs(25);
 /// How long is measured.
 const WINDOW: Duration = Duration::from_secs(12);
-/// The broker that takes more of the two.
-const SERVER: &str = SERVER_VERSIONS[1];
 const TOPIC: &str = "saturated";
 /// Most of the throughput that may be lost, and the part of what the agent loses.
 const LOSS: f64 = 0.02;
@@ -201,7 +199,7 @@ fn spread(values: &[f64]) -> f64 {
 /// One setup, with a broker of its own.
 fn run(artifacts: &Artifacts, by: By, round: usize, figures: &mut Figures) -> Result<()> {
     let dir = artifacts.run_directory(&format!("bench-saturated-{}-{round}", by.name()))?;
-    let server = Server::start(artifacts, SERVER, &dir)?;
+    let server = Server::start(artifacts, FASTEST_SERVER, &dir)?;
     server.create_topics(&[TOPIC], 8)?;
     let collector = Collector::counting(artifacts, &dir, "collector")?;
     let tracer = match by {
@@ -232,11 +230,7 @@ fn run(artifacts: &Artifacts, by: By, round: usize, figures: &mut Figures) -> Re
     consumer.mark()?;
     thread::sleep(WINDOW);
     let (sent, consumed) = (producer.tell()?, consumer.tell()?);
-    let all = producer.stop_sending()?;
-    ensure!(all.failed == 0, "{} sends failed", all.failed);
-    consumer.wait_for(all.all, Duration::from_secs(120))?;
-    producer.finish()?;
-    consumer.finish()?;
+    let (all, _) = producer.finish_with(consumer, Duration::from_secs(120))?;
     figures.sent.push(sent.rate());
     figures.consumed.push(consumed.rate());
     figures.p99.push(sent.p99 as f64);

@@ -28,10 +28,7 @@ impl Steps {
     /// # Errors
     /// Its spans or its report cannot be read.
     pub(super) fn judge(kernel: &str, run: &Run, artifacts: &Artifacts) -> Result<Steps> {
-        let mut wrong: Vec<String> = run.problems.lines().map(str::to_owned).collect();
-        if run.code != Some(0) {
-            wrong.push(format!("rmqtrace ended with {:?}: {}", run.code, run.log.refusal));
-        }
+        let mut wrong = run.wrong();
         let times = run.report.lines().map(|line| -> Result<(u64, u64)> {
             let (begun, ended) = line.split_once(' ').context("not two times")?;
             Ok((begun.parse()?, ended.parse()?))

@@ -143,6 +143,18 @@ fn run(line: &str, reader: &mut impl Read) -> Result<Run> {
 }
 
 impl Run {
+    /// What is wrong with it as a whole; empty: nothing.
+    pub(super) fn wrong(&self) -> Vec<String> {
+        let mut wrong: Vec<String> = self.problems.lines().map(str::to_owned).collect();
+        if self.code != Some(0) {
+            wrong.push(format!(
+                "rmqtrace ended with {:?}: {}",
+                self.code, self.log.refusal
+            ));
+        }
+        wrong
+    }
+
     /// What became of each way of moving bytes.
     ///
     /// # Errors

@@ -121,10 +121,7 @@ impl Course {
         captures: &Captures,
         artifacts: &Artifacts,
     ) -> Result<Course> {
-        let mut wrong: Vec<String> = run.problems.lines().map(str::to_owned).collect();
-        if run.code != Some(0) {
-            wrong.push(format!("rmqtrace ended with {:?}: {}", run.code, run.log.refusal));
-        }
+        let mut wrong = run.wrong();
         // preempted programs: bytes may be missing where they are declared, and nothing wrong may come of them
         let missed = run.log.total("recursion_misses") > 0;
         let ways = run.ways()?;
