@@ -29,7 +29,7 @@ mod order;
 mod records;
 mod search;
 
-use std::time::Duration;
+use std::{collections::VecDeque, mem, time::Duration};
 
 use self::{
     machine::Machine,
@@ -54,8 +54,8 @@ pub const MAX_MESSAGES: usize = 64 * 1024;
 /// Most bytes kept while a frame's start is searched for.
 pub const SEARCH_WINDOW: usize = 64 * 1024;
 
-/// Events that an idle stream keeps room for: most ranges end one frame, and one takes almost half a KiB.
-const IDLE_EVENTS: usize = 1;
+/// Events that room is kept for when all are taken out: one takes almost half a KiB.
+const IDLE_EVENTS: usize = 64;
 
 /// What came out of a stream.
 #[derive(Clone, PartialEq, Debug)]
@@ -168,11 +168,17 @@ impl Stream {
         machine.counters.repeated += repeated;
     }
 
+    /// Swaps the room for what comes out, which belongs to nobody while it is empty: many streams of which one at a time is
+    /// worked on need no room of their own.
+    pub(crate) fn swap_events(&mut self, room: &mut VecDeque<Event>) {
+        mem::swap(&mut self.machine.events, room);
+    }
+
     /// What came out next.
     pub fn poll(&mut self) -> Option<Event> {
         let event = self.machine.events.pop_front();
         if event.is_none() {
-            // one range with hundreds of frames must not hold their memory for the connection's life
+            // one range with hundreds of frames must not hold their memory for good
             self.machine.events.shrink_to(IDLE_EVENTS);
         }
         event

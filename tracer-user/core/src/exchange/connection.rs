@@ -28,8 +28,20 @@ pub(crate) struct Connection {
     local: Option<SocketAddr>,
     /// Which end the traced process is, once known.
     side: Option<Side>,
-    sent: Half,
-    received: Half,
+    start: Start,
+    /// `None` until something of this direction comes. The server's end of a connection is mostly kept to itself by the kernel
+    /// side, and on a broker's host there is one for each client.
+    sent: Option<Box<Half>>,
+    received: Option<Box<Half>>,
+}
+
+/// What is known of both directions before anything comes of them.
+#[derive(Clone, Copy, Debug)]
+struct Start {
+    /// Offset 0 is the first byte there ever was.
+    at_zero: bool,
+    /// As in [`Half`].
+    end: Option<u64>,
 }
 
 /// One direction.
@@ -48,6 +60,20 @@ struct Half {
 }
 
 impl Half {
+    fn new(start: Start) -> Half {
+        Half {
+            stream: if start.at_zero {
+                Stream::starting_at(0)
+            } else {
+                Stream::new()
+            },
+            counted: Counters::default(),
+            end: start.end,
+            lost: None,
+            pairs: Pairs::new(),
+        }
+    }
+
     fn account(&self) -> Account {
         Account {
             seen: self.counted.bytes,
@@ -59,9 +85,12 @@ impl Half {
 impl Connection {
     /// A connection as announced.
     pub(crate) fn open(open: &Open) -> Connection {
-        let mut connection = Connection::new(open.connection, open.process, open.from_start);
+        let start = Start {
+            at_zero: open.from_start,
+            end: Some(0),
+        };
+        let mut connection = Connection::new(open.connection, open.process, start);
         connection.announce(open);
-        (connection.sent.end, connection.received.end) = (Some(0), Some(0));
         connection
     }
 
@@ -92,28 +121,22 @@ impl Connection {
 
     /// A connection whose announcement was lost, or comes later.
     pub(crate) fn unannounced(data: &Data<'_>) -> Connection {
-        Connection::new(data.connection, data.process, false)
+        let start = Start {
+            at_zero: false,
+            end: None,
+        };
+        Connection::new(data.connection, data.process, start)
     }
 
-    fn new(id: ConnectionId, process: ProcessId, from_start: bool) -> Connection {
-        let half = || Half {
-            stream: if from_start {
-                Stream::starting_at(0)
-            } else {
-                Stream::new()
-            },
-            counted: Counters::default(),
-            end: None,
-            lost: None,
-            pairs: Pairs::new(),
-        };
+    fn new(id: ConnectionId, process: ProcessId, start: Start) -> Connection {
         Connection {
             armed: None,
             peer: Arc::new(Peer::new(id, process)),
             local: None,
             side: None,
-            sent: half(),
-            received: half(),
+            start,
+            sent: None,
+            received: None,
         }
     }
 
@@ -121,6 +144,7 @@ impl Connection {
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
         [&self.sent, &self.received]
             .into_iter()
+            .flatten()
             .flat_map(|half| [half.stream.deadline(), half.pairs.deadline()])
             .flatten()
             .min()
@@ -134,16 +158,15 @@ impl Connection {
         }
         let half = self.half(data.direction);
         half.end = half.end.max(Some(data.offset.saturating_add(data.length.into())));
-        half.stream
-            .push(data.offset, data.length, data.bytes, data.start, data.end);
-        self.drain(data.direction, data.end, lifecycle);
+        self.drive(data.direction, data.end, lifecycle, |stream| {
+            stream.push(data.offset, data.length, data.bytes, data.start, data.end);
+        });
     }
 
     /// Gives up what has waited too long.
     pub(crate) fn handle_timeout(&mut self, now: Timestamp, lifecycle: &mut Lifecycle) {
         for direction in [Direction::SEND, Direction::RECV] {
-            self.half(direction).stream.expire(now);
-            self.drain(direction, now, lifecycle);
+            self.drive(direction, now, lifecycle, |stream| stream.expire(now));
         }
         for direction in [Direction::SEND, Direction::RECV] {
             while let Some(answer) = self.half(direction).pairs.expired_answer(now) {
@@ -163,8 +186,7 @@ impl Connection {
             (Direction::RECV, close.received_end),
         ];
         let accounts = ends.map(|(direction, end)| {
-            self.half(direction).stream.flush();
-            self.drain(direction, close.time, lifecycle);
+            self.drive(direction, close.time, lifecycle, Stream::flush);
             let half = self.half(direction);
             let missing = end.saturating_sub(half.end.unwrap_or(end));
             if missing > 0 {
@@ -187,21 +209,38 @@ impl Connection {
     /// Ends without knowing what becomes of the connection. Returns what became of the bytes that are known of.
     pub(crate) fn abandon(mut self, now: Timestamp, lifecycle: &mut Lifecycle) -> [Account; 2] {
         for direction in [Direction::SEND, Direction::RECV] {
-            self.half(direction).stream.flush();
-            self.drain(direction, now, lifecycle);
+            self.drive(direction, now, lifecycle, Stream::flush);
         }
         self.end_waiting(Unanswered::Unknown, now, lifecycle);
-        [self.sent.account(), self.received.account()]
+        [Direction::SEND, Direction::RECV].map(|direction| self.half(direction).account())
     }
 
     fn half(&mut self, direction: Direction) -> &mut Half {
-        match direction {
+        let half = match direction {
             Direction::SEND => &mut self.sent,
             _ => &mut self.received,
-        }
+        };
+        half.get_or_insert_with(|| Box::new(Half::new(self.start)))
     }
 
-    /// Takes in what came out of a stream.
+    /// Does something to a stream, and takes in what comes out of it.
+    fn drive(
+        &mut self,
+        direction: Direction,
+        now: Timestamp,
+        lifecycle: &mut Lifecycle,
+        work: impl FnOnce(&mut Stream),
+    ) {
+        // one room for the events of all streams, of which one is at work at a time
+        let stream = &mut self.half(direction).stream;
+        stream.swap_events(&mut lifecycle.sink.events);
+        work(stream);
+        self.drain(direction, now, lifecycle);
+        self.half(direction)
+            .stream
+            .swap_events(&mut lifecycle.sink.events);
+    }
+
     fn drain(&mut self, direction: Direction, now: Timestamp, lifecycle: &mut Lifecycle) {
         while let Some(event) = self.half(direction).stream.poll() {
             match event {

@@ -8,6 +8,7 @@ use crate::{
     engine::{Config, Output, Totals, names::Names},
     ids::{self, Generator},
     model::{Operation, Span, SpanContext, Value, attribute},
+    stream::Event,
     wire::Properties,
 };
 
@@ -17,6 +18,8 @@ pub(crate) struct Sink {
     pub(crate) config: Config,
     pub(crate) totals: Totals,
     pub(crate) outputs: VecDeque<Output>,
+    /// Empty: room for what comes out of the stream that is at work.
+    pub(crate) events: VecDeque<Event>,
     pub(crate) ids: Generator,
     pub(crate) conversations: Conversations,
     /// Wall-clock time minus the records' time, nanoseconds; unknown until it is told.
@@ -31,6 +34,7 @@ impl Sink {
             config,
             totals: Totals::default(),
             outputs: VecDeque::new(),
+            events: VecDeque::new(),
             ids,
             conversations: Conversations::new(),
             wall_offset_ns: None,
