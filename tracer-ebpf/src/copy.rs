@@ -30,6 +30,9 @@ use crate::{
 static COPY_BODIES: Global<u32> = Global::new(0);
 
 /// How far the copy has come. Lives in a scratch slot, see there.
+///
+/// Fields that are set to zero at once are no neighbours: for two of them the compiler calls a function that goes byte by
+/// byte.
 #[repr(C)]
 pub(crate) struct Cursor {
     /// Next entry of the iovec array.
@@ -38,23 +41,32 @@ pub(crate) struct Cursor {
     vectors: u64,
     /// Address of the next byte.
     base: u64,
-    /// Bytes left in this segment.
-    segment: u64,
-    /// Bytes left of the operation, those held before it included.
-    left: u64,
     /// Bytes of the record in the slot that are copied.
     filled: u64,
-    /// Bytes behind them that are skipped.
+    /// Bytes left in this segment.
+    segment: u64,
+    /// Bytes behind the copied ones that are skipped.
     skipped: u64,
+    /// Bytes left of the operation, those held before it included.
+    left: u64,
+    /// Bytes from the cursor on that stand behind the record's copied ones already.
+    ahead: u64,
     /// Bytes that were held before the operation: the segment is kernel memory.
     held: u64,
-    /// Bytes before the operation that went past, and others that were not copied for `cause`: counted with their record.
+    /// Bytes before the operation that went past: counted with their record.
     gap_skipped: u64,
-    gap_other: u64,
+    /// Why others before it were not copied.
     cause: u64,
+    /// How many those are, counted likewise.
+    gap_other: u64,
     /// Where in the record the header of the present frame starts, plus 1; 0: not in this record, or not from its start.
     head: u64,
 }
+
+/// Bytes that are read with what is needed now, because they may be needed next: at a frame's start, its header; behind
+/// copied bytes, the fixed part of another record. One long read costs little more than a short one.
+const AHEAD: u64 = 512;
+const AHEAD_OF_RECORD: u64 = 128;
 
 /// Copies an operation, and declares what comes before it and was not told of yet: all from `from` to the bytes that are
 /// held.
@@ -83,7 +95,7 @@ pub(crate) fn copy(way: &mut Way, op: &Operation, from: u64) {
     let segment = if vectors == 0 { length } else { 0 };
     slot.header = op.header;
     slot.header.offset = offset.wrapping_sub(held + before).wrapping_sub(withheld);
-    slot.follow = way.follow;
+    keep_place(&mut slot.follow, &way.follow);
     slot.cursor = Cursor {
         vector: base,
         vectors,
@@ -101,6 +113,7 @@ pub(crate) fn copy(way: &mut Way, op: &Operation, from: u64) {
         gap_other: before - op.skipped,
         cause: op.cause.into(),
         head: 0,
+        ahead: 0,
     };
     // behind the held bytes comes the operation's own memory, as if it were the first of several segments
     slot.after_held = Vector {
@@ -131,11 +144,26 @@ pub(crate) fn copy(way: &mut Way, op: &Operation, from: u64) {
             count(Counter::UnreadBytes, left);
         }
     }
-    way.follow = slot.follow;
+    keep_place(&mut way.follow, &slot.follow);
     if slot.follow.have != 0 {
         keep_window(&raw mut way.window, (&raw const slot.window).cast());
     }
     scratch::release(index);
+}
+
+/// Copies a place in the stream. By words: the compiler calls a function that goes byte by byte.
+#[inline(always)]
+fn keep_place(to: &mut Follow, from: &Follow) {
+    let (to, from) = (
+        core::ptr::from_mut(to).cast::<u64>(),
+        core::ptr::from_ref(from).cast::<u64>(),
+    );
+    let mut i = 0;
+    while i < size_of::<Follow>() / 8 {
+        // SAFETY: both are places, whose size and alignment are multiples of eight bytes.
+        unsafe { to.add(i).write_volatile(from.add(i).read_volatile()) };
+        i += 1;
+    }
 }
 
 /// Copies a window. A helper, because a copy by instructions costs the verifier more.
@@ -164,9 +192,10 @@ fn flush(slot: &mut Slot) {
     slot.cursor.filled = 0;
     slot.cursor.skipped = 0;
     slot.cursor.head = 0;
+    slot.cursor.ahead = 0;
 }
 
-/// One piece. Returns 1 to stop.
+/// The next bytes that are skipped, copied and looked at, as far as they are in one segment. Returns 1 to stop.
 unsafe extern "C" fn step(_turn: u32, context: *mut c_void) -> i64 {
     // SAFETY: the context is the slot's index on the stack of `copy`.
     let index = unsafe { &mut *context.cast::<u32>() };
@@ -184,12 +213,16 @@ unsafe extern "C" fn step(_turn: u32, context: *mut c_void) -> i64 {
         let n = least(slot.cursor.segment, u64::from(slot.follow.skip));
         slot.follow.skip -= n as u32;
         slot.cursor.skipped += n;
+        slot.cursor.ahead = 0;
         advance(slot, n);
-        return 0;
+        if slot.cursor.segment == 0 {
+            return 0;
+        }
     }
-    if slot.cursor.skipped != 0 || slot.cursor.filled > (CHUNK - WINDOW) as u64 {
+    // bytes that are copied behind skipped ones, or find no room, begin another record
+    let copies = slot.follow.copy | slot.follow.skip | u32::from(slot.follow.need) != 0;
+    if copies && (slot.cursor.skipped != 0 || slot.cursor.filled > (CHUNK - WINDOW) as u64) {
         flush(slot);
-        return 0;
     }
     if copies_bodies && slot.follow.skip != 0 {
         copy_piece(slot, slot.follow.skip, |follow, n| follow.skip -= n)
@@ -222,23 +255,89 @@ fn next_segment(slot: &mut Slot) -> i64 {
 fn copy_piece(slot: &mut Slot, wanted: u32, taken: impl FnOnce(&mut Follow, u32)) -> i64 {
     let n = least(slot.cursor.segment, u64::from(wanted));
     let n = least(n, CHUNK as u64 - slot.cursor.filled);
-    if !read(slot, n, true, false) {
+    if !read_ahead(slot, n, AHEAD_OF_RECORD) {
         return 1;
     }
+    slot.cursor.filled += n;
     taken(&mut slot.follow, n as u32);
     advance(slot, n);
     0
 }
 
+/// Sees to it that the next `wanted` bytes stand behind the record's copied ones, and perhaps some `more`. There are as many
+/// in the segment, and there is room for them.
+#[inline(always)]
+fn read_ahead(slot: &mut Slot, wanted: u64, more: u64) -> bool {
+    if slot.cursor.ahead >= wanted {
+        return true;
+    }
+    let n = least(slot.cursor.segment, wanted + more);
+    let n = least(n, CHUNK as u64 - slot.cursor.filled);
+    if !read(slot, n, false) {
+        return false;
+    }
+    slot.cursor.ahead = n;
+    true
+}
+
 /// Bytes that the next decision needs, and the decision.
 #[inline(always)]
 fn look(slot: &mut Slot, index: &mut u32) -> i64 {
+    let need = u64::from(slot.follow.need);
+    if slot.follow.have == 0 && need <= slot.cursor.segment {
+        look_ahead(slot, index, need)
+    } else {
+        look_into_window(slot, index)
+    }
+}
+
+/// Where all bytes are in one piece of memory: they are looked at where the record's next bytes are.
+#[inline(always)]
+fn look_ahead(slot: &mut Slot, index: &mut u32, need: u64) -> i64 {
+    if !read_ahead(slot, need, AHEAD) {
+        return 1;
+    }
+    if slot.follow.is_at_code() {
+        slot.cursor.head = slot.cursor.filled + 1;
+    }
+    if slot.cursor.head != 0 && ahead(slot).is_some_and(|bytes| slot.follow.may_be_trace(bytes)) {
+        search(slot, index);
+    }
+    let at = at_most(slot.cursor.filled, CHUNK as u64) as usize;
+    let Some(bytes) = slot.data.get(at..).and_then(|rest| rest.first_chunk()) else {
+        return 1;
+    };
+    let (withheld, n) = slot.follow.decide_ahead(bytes, slot.cursor.ahead);
+    if withheld == Withheld::Skip && COPY_BODIES.load() == 0 {
+        slot.cursor.skipped += n;
+        slot.cursor.ahead = 0;
+    } else {
+        slot.cursor.filled += n;
+    }
+    step_over(slot, n);
+    if slot.follow.place == place::KNOWN { 0 } else { 1 }
+}
+
+/// What stands behind the record's copied bytes.
+#[inline(always)]
+fn ahead(slot: &Slot) -> Option<&[u8; 2 * WINDOW]> {
+    let at = at_most(slot.cursor.filled, CHUNK as u64) as usize;
+    slot.data.get(at..)?.first_chunk()
+}
+
+/// Where the bytes come in several pieces, or partly came with an operation before: they are gathered in the window.
+#[inline(always)]
+fn look_into_window(slot: &mut Slot, index: &mut u32) -> i64 {
+    slot.cursor.ahead = 0;
     let missing = slot.follow.need.saturating_sub(slot.follow.have);
     if missing != 0 {
         let n = least(slot.cursor.segment, u64::from(missing));
         let copies = !slot.follow.withholds();
-        if !read(slot, n, copies, true) {
+        if !read(slot, n, true) {
             return 1;
+        }
+        if copies {
+            keep_looked_at(slot, n);
         }
         slot.follow.have += n as u16;
         advance(slot, n);
@@ -325,9 +424,9 @@ unsafe extern "C" fn search_step(_turn: u32, context: *mut c_void) -> i64 {
     0
 }
 
-/// Reads `n` bytes at the cursor: behind the record's bytes (`copies`), into the window (`looks`), or both.
+/// Reads `n` bytes at the cursor: into the window (`looks`), or behind the record's copied bytes.
 #[inline(always)]
-fn read(slot: &mut Slot, n: u64, copies: bool, looks: bool) -> bool {
+fn read(slot: &mut Slot, n: u64, looks: bool) -> bool {
     // VERIFIER: each bound by itself, right before the call: place and length are not related to one another, so the
     // buffers are twice as long as what is used of them.
     let bound = if looks { WINDOW } else { CHUNK } as u64;
@@ -362,30 +461,39 @@ fn read(slot: &mut Slot, n: u64, copies: bool, looks: bool) -> bool {
     } != 0;
     if failed {
         count(Counter::UserFault, 1);
-        return false;
     }
-    if looks && copies {
-        let at = at_most(slot.cursor.filled, CHUNK as u64) as usize;
-        let Some(rest) = slot.data.get_mut(at..) else {
-            return false;
-        };
-        // SAFETY: as above.
-        unsafe { bpf_probe_read_kernel(rest.as_mut_ptr().cast(), n as u32, target.cast()) };
-    }
-    if copies {
-        slot.cursor.filled += n;
-    }
-    true
+    !failed
+}
+
+/// Copies the `n` bytes that were just read into the window behind the record's copied ones.
+#[inline(always)]
+fn keep_looked_at(slot: &mut Slot, n: u64) {
+    let from = at_most(slot.follow.have.into(), WINDOW as u64) as usize;
+    let at = at_most(slot.cursor.filled, CHUNK as u64) as usize;
+    let n = at_most(n, WINDOW as u64);
+    let (Some(from), Some(to)) = (slot.window.get(from..), slot.data.get_mut(at..)) else {
+        return;
+    };
+    // SAFETY: from one part of a map value to another, both with room for `n` bytes; the helper takes kernel addresses.
+    unsafe { bpf_probe_read_kernel(to.as_mut_ptr().cast(), n as u32, from.as_ptr().cast()) };
+    slot.cursor.filled += n;
 }
 
 /// Moves the cursor behind `n` bytes.
 #[inline(always)]
 fn advance(slot: &mut Slot, n: u64) {
+    slot.follow.consumed(n as u32);
+    step_over(slot, n);
+}
+
+/// The same, where the place in the stream is behind them already.
+#[inline(always)]
+fn step_over(slot: &mut Slot, n: u64) {
     let cursor = &mut slot.cursor;
     cursor.base += n;
     cursor.segment -= n;
     cursor.left -= n;
-    slot.follow.consumed(n as u32);
+    cursor.ahead = cursor.ahead.saturating_sub(n);
     if cursor.held != 0 && cursor.segment == 0 {
         cursor.held = 0;
         cursor.base = slot.after_held.base;

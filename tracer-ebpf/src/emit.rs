@@ -26,10 +26,10 @@ use crate::{
 #[btf_map]
 static EVENTS: RingBuf<(), RING_BYTES> = RingBuf::new();
 
-/// The reader is woken whenever the pending bytes reach a multiple of this, a power of two; otherwise it comes by itself
-/// every few milliseconds. Waking it for every record would cost the traced process more than the copy does, also while the
-/// reader is behind and awake. Where two CPUs write at once each may think that the other one reaches it: then the next
-/// multiple wakes, or the clock does.
+/// The reader is woken whenever the bytes that were ever written reach a multiple of this, a power of two; otherwise it comes
+/// by itself every few milliseconds. Waking it for every record would cost the traced process more than the copy does, also
+/// while the reader is behind and awake. Where two CPUs write at once each may think that the other one reaches it: then the
+/// next multiple wakes, or the clock does.
 #[unsafe(no_mangle)]
 static WAKE_BYTES: Global<u64> = Global::new(1 << 20);
 
@@ -44,17 +44,24 @@ const BPF_RB_FORCE_WAKEUP: u64 = 2;
 #[inline(always)]
 fn pending() -> u64 {
     const BPF_RB_AVAIL_DATA: u64 = 0;
-    // SAFETY: a map pointer and a constant.
-    unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), BPF_RB_AVAIL_DATA) }
+    query(BPF_RB_AVAIL_DATA)
 }
 
-/// `BPF_RB_NO_WAKEUP` or `BPF_RB_FORCE_WAKEUP`, for a record of `size` bytes behind so many pending ones.
 #[inline(always)]
-fn wake(pending: u64, size: usize) -> u64 {
+fn query(what: u64) -> u64 {
+    // SAFETY: a map pointer and a constant.
+    unsafe { bpf_ringbuf_query((&raw const EVENTS).cast_mut().cast(), what) }
+}
+
+/// `BPF_RB_NO_WAKEUP` or `BPF_RB_FORCE_WAKEUP`, for the next record, of `size` bytes.
+#[inline(always)]
+fn wake(size: usize) -> u64 {
     const BPF_RB_NO_WAKEUP: u64 = 1;
+    const BPF_RB_PROD_POS: u64 = 3;
+    let written = query(BPF_RB_PROD_POS);
     // the kernel's own header before each record, which begins at a multiple of eight
-    let next = pending + (size as u64 + 8).next_multiple_of(8);
-    if pending ^ next >= WAKE_BYTES.load() {
+    let next = written + (size as u64 + 8).next_multiple_of(8);
+    if written ^ next >= WAKE_BYTES.load() {
         BPF_RB_FORCE_WAKEUP
     } else {
         BPF_RB_NO_WAKEUP
@@ -64,7 +71,7 @@ fn wake(pending: u64, size: usize) -> u64 {
 /// A record whose size is known to the compiler.
 #[inline(always)]
 fn put<T: 'static>(record: T) -> bool {
-    let flags = wake(pending(), size_of::<T>());
+    let flags = wake(size_of::<T>());
     let Some(mut entry) = EVENTS.reserve_untyped::<T>(0) else {
         count(Counter::RingFull, 1);
         return false;
@@ -93,7 +100,7 @@ pub(crate) fn slot(slot: &mut Slot) -> bool {
     let record = (&raw mut slot.header).cast();
     // SAFETY: header and data are neighbours in one map value of at least `size` bytes.
     let full = pending > DATA_BYTES.load()
-        || unsafe { bpf_ringbuf_output(map, record, size as u64, wake(pending, size)) } != 0;
+        || unsafe { bpf_ringbuf_output(map, record, size as u64, wake(size)) } != 0;
     if full {
         count(Counter::RingFull, 1);
         count(Counter::RingFullBytes, stands_for);
@@ -132,7 +139,7 @@ pub(crate) fn range(header: &Header, offset: u64, length: u64) -> bool {
             u32::MAX
         };
     }
-    entry.submit(wake(pending, HEADER));
+    entry.submit(wake(HEADER));
     count(Counter::Records, 1);
     count(Counter::Bytes, length);
     true

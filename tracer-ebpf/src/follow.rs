@@ -68,7 +68,7 @@ mod body {
 }
 
 /// The place in the stream. All zero: at the end of a frame, so before the next one.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Clone, Copy)]
 pub(crate) struct Follow {
     /// Bytes to copy before the next decision.
@@ -220,6 +220,28 @@ impl Follow {
             _ => self.next(state::BATCH, 20, 22),
         }
         Withheld::None
+    }
+
+    /// As [`Follow::decide`], where nothing is in the window: `there` bytes, those that are needed at least, stand at the start
+    /// of `bytes`. Also says how many of them are dealt with; those that are not are looked at again with more.
+    #[inline(always)]
+    pub(crate) fn decide_ahead(&mut self, bytes: &[u8; 2 * WINDOW], there: u64) -> (Withheld, u64) {
+        let (need, left) = (self.need, self.left);
+        self.consumed(need.into());
+        self.have = need;
+        let withheld = self.decide(bytes);
+        if self.have == 0 {
+            return (withheld, need.into());
+        }
+        self.have = 0;
+        self.left = left;
+        let need = self.need;
+        if self.state == state::RECORD_FIXED && u64::from(need) <= there {
+            self.consumed(need.into());
+            self.record_fixed(bytes);
+            return (Withheld::None, need.into());
+        }
+        (Withheld::None, 0)
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! Where the bytes of an operation are in user memory.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, mem::MaybeUninit};
 
 use aya_ebpf::helpers::{bpf_probe_read_user_buf, generated::bpf_probe_read_user};
 use tracer_abi::{Counter, IOVECS, PREFIX};
@@ -76,14 +76,16 @@ impl Source {
 /// Two words of user memory: an iovec, or two members of a msghdr.
 #[inline(always)]
 pub(crate) fn read_pair(at: u64) -> Option<Vector> {
-    let mut pair = [0u64; 2];
+    // not set to zero first: the compiler calls a function for that
+    let mut pair = MaybeUninit::<[u64; 2]>::uninit();
     // SAFETY: the helper checks the user address; the destination is 16 bytes of our stack.
-    let failed = unsafe { bpf_probe_read_user((&raw mut pair).cast(), 16, at as *const c_void) } != 0;
+    let failed = unsafe { bpf_probe_read_user(pair.as_mut_ptr().cast(), 16, at as *const c_void) } != 0;
     if failed {
         count(Counter::UserFault, 1);
         return None;
     }
-    let [base, length] = pair;
+    // SAFETY: the helper has filled it, with zeros where it failed.
+    let [base, length] = unsafe { pair.assume_init() };
     Some(Vector { base, length })
 }
 

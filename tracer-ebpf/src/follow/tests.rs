@@ -97,6 +97,25 @@ fn run(bytes: &[u8], sizes: &[usize]) -> Vec<bool> {
         };
         while at < end && follow.place == place::KNOWN {
             let room = (end - at) as u32;
+            let need = usize::from(follow.need);
+            if follow.skip == 0 && follow.copy == 0 && follow.have == 0 && need <= end - at {
+                let mut ahead = [0xee; 2 * WINDOW];
+                let there = &bytes[at..end];
+                let there = &there[..there.len().min(ahead.len())];
+                ahead[..there.len()].copy_from_slice(there);
+                if follow.is_at_code() {
+                    head = Some(at);
+                }
+                if let Some(head) = head.filter(|_| follow.may_be_trace(&ahead)) {
+                    search(&mut follow, &bytes[head..at]);
+                }
+                // no more than a kernel's read has brought
+                let there = there.len().min(need + turn % 100) as u64;
+                let (withheld, n) = follow.decide_ahead(&ahead, there);
+                copied[at..at + n as usize].fill(withheld != Withheld::Skip);
+                at += n as usize;
+                continue;
+            }
             let n = if follow.skip != 0 {
                 let n = follow.skip.min(room);
                 follow.skip -= n;

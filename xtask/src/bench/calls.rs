@@ -11,16 +11,17 @@ use testbed::{Artifacts, Tracer};
 
 use super::{
     criterion, daemon,
+    paired::{AGREEMENT, Estimate},
     row::{Row, Target, median},
     start::{self, connected},
 };
 use crate::build;
 
 /// With and without the daemon, one after the other, so often.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 15;
 /// Samples of a round, and repetitions of a sample.
-const SAMPLES: usize = 15;
-const TIMES: u32 = 4_000;
+const SAMPLES: usize = 9;
+const TIMES: u32 = 3_000;
 /// Before the first sample of a round: caches, branch predictors, and the judgement of the connections.
 const WARM: u32 = 2_000;
 /// A body, or as many bytes of another protocol.
@@ -39,36 +40,35 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
     build::build()?;
     let frames = criterion::frames(artifacts)?;
     let send = std::fs::read(frames.join("send-json")).context("a send")?;
-    let mut cases = cases(send)?;
+    let mut cases = cases(with_body(send, BYTES)?)?;
     // medians of the rounds, of each case: without, with
     let mut found: Vec<[Vec<f64>; 2]> = cases.iter().map(|_| Default::default()).collect();
-    for round in 0..ROUNDS {
-        for attached in [false, true] {
-            let _tracer: Option<Tracer> = if attached {
-                Some(daemon::start(artifacts, &format!("calls-{round}"))?)
-            } else {
-                None
-            };
-            for (case, found) in cases.iter_mut().zip(&mut found) {
-                found[usize::from(attached)].push(measure(&mut case.work)?);
-            }
+    for turn in 0..=2 * ROUNDS {
+        let attached = turn % 2 == 1;
+        let _tracer: Option<Tracer> = if attached {
+            Some(daemon::start(artifacts, &format!("calls-{turn}"))?)
+        } else {
+            None
+        };
+        for (case, found) in cases.iter_mut().zip(&mut found) {
+            found[usize::from(attached)].push(measure(&mut case.work)?);
         }
     }
     Ok(cases
         .iter()
         .zip(&mut found)
         .map(|(case, [without, with])| {
-            let (before, after) = (median(without), median(with));
-            let (cost, noise) = (after - before, spread(without).max(spread(with)));
+            let Estimate { value: cost, error } = Estimate::of(with, without, |with, without| with - without);
+            let before = median(without);
             // what two runs of the same differ by says nothing, not even that the target is met
-            let verdict = if cost.abs() <= noise && noise > case.limit {
+            let verdict = if cost.abs() <= AGREEMENT * error && AGREEMENT * error > case.limit {
                 "not told apart from noise".to_owned()
             } else {
                 Target::AtMost(case.limit).verdict(cost)
             };
             Row {
                 measure: case.what.to_owned(),
-                ours: format!("{cost:+.0} ns ± {noise:.0}"),
+                ours: format!("{cost:+.0} ns ± {error:.0} ({:+.0} %)", cost / before * 100.0),
                 others: format!("nothing attached: {before:.0} ns"),
                 target: case.target.to_owned(),
                 verdict,
@@ -127,6 +127,16 @@ fn cases(send: Vec<u8>) -> Result<Vec<Case>> {
     ])
 }
 
+/// The frame with a body of so many bytes.
+fn with_body(mut frame: Vec<u8>, bytes: usize) -> Result<Vec<u8>> {
+    let [_, _, _, _, _, a, b, c] = *frame.first_chunk().context("a frame that is too short")?;
+    frame.truncate(8 + u32::from_be_bytes([0, a, b, c]) as usize);
+    frame.resize(frame.len() + bytes, b'x');
+    let length = u32::try_from(frame.len() - 4)?;
+    frame.splice(..4, length.to_be_bytes());
+    Ok(frame)
+}
+
 /// Writes at one end and reads at the other, in one thread.
 fn echo(near: &mut impl Write, far: &mut impl Read, bytes: &[u8]) -> Result<()> {
     let mut buffer = [0; 8 * BYTES];
@@ -153,9 +163,13 @@ fn measure(work: &mut impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(median(&mut samples))
 }
 
-/// Median distance from the median.
-fn spread(values: &mut [f64]) -> f64 {
-    let middle = median(values);
-    let mut distances: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
-    median(&mut distances)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_gets_another_body() {
+        let frame = with_body(b"\0\0\0\x09\0\0\0\x02{}old".to_vec(), 2);
+        assert_eq!(frame.ok().as_deref(), Some(&b"\0\0\0\x08\0\0\0\x02{}xx"[..]));
+    }
 }

@@ -12,6 +12,7 @@ mod export;
 pub(crate) mod instructions;
 mod machine;
 mod page;
+mod paired;
 mod row;
 mod saturated;
 mod start;

@@ -1,0 +1,69 @@
+//! Comparisons of windows that take turns: without something, with it, without it, …
+//!
+//! The speed of a machine changes from one minute to the next, often by more than what is looked for. So each window is
+//! compared with its neighbours, and the median of the comparisons counts.
+
+use super::row::median;
+
+/// Two runs of the same agree within so many times the errors that they state.
+pub(super) const AGREEMENT: f64 = 3.0;
+
+/// A median, and its standard error.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Estimate {
+    pub(super) value: f64,
+    pub(super) error: f64,
+}
+
+impl Estimate {
+    /// Of what `compare` says of each window `with` and the mean of the two windows around it: there is one more `without`.
+    pub(super) fn of(with: &[f64], without: &[f64], compare: impl Fn(f64, f64) -> f64) -> Estimate {
+        let around = without.windows(2).map(|around| around.iter().sum::<f64>() / 2.0);
+        Estimate::median(
+            with.iter()
+                .zip(around)
+                .map(|(with, without)| compare(*with, without)),
+        )
+    }
+
+    /// Of these values.
+    pub(super) fn median(values: impl Iterator<Item = f64>) -> Estimate {
+        let mut values: Vec<f64> = values.collect();
+        let value = median(&mut values);
+        let mut distances: Vec<f64> = values.iter().map(|other| (other - value).abs()).collect();
+        // 1.48 median distances are a standard deviation, where values are spread normally; a median's error is a quarter more than a mean's
+        let error = 1.25 * 1.48 * median(&mut distances) / (values.len() as f64).sqrt().max(1.0);
+        Estimate { value, error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_slows_down_is_no_cost() {
+        let without = [100.0, 120.0, 140.0, 160.0];
+        let estimate = Estimate::of(&[115.0, 135.0, 155.0], &without, |with, without| with - without);
+        let wanted = Estimate {
+            value: 5.0,
+            error: 0.0,
+        };
+        assert_eq!(estimate, wanted);
+    }
+
+    #[test]
+    fn an_error_falls_with_the_number_of_values() {
+        let few = Estimate::median([1.0, 2.0, 3.0].into_iter());
+        let many = Estimate::median([1.0, 2.0, 3.0].into_iter().cycle().take(300));
+        assert_eq!((few.value, many.value), (2.0, 2.0));
+        assert!(many.error < few.error / 5.0 && many.error > 0.0);
+        assert_eq!(
+            Estimate::median([].into_iter()),
+            Estimate {
+                value: 0.0,
+                error: 0.0
+            }
+        );
+    }
+}
