@@ -1,4 +1,5 @@
-//! The eBPF object: `target/tracer-ebpf.o`.
+//! The eBPF object: `target/tracer-ebpf.o`, and for other architectures `target/tracer-ebpf-ARCH.o`. The instructions are the same
+//! everywhere; registers and system calls, which the program reads, are not.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -6,6 +7,7 @@ use anyhow::{Context, Result};
 use testbed::Artifacts;
 
 use crate::{
+    arch::Arch,
     console,
     setup::{
         Say,
@@ -15,8 +17,9 @@ use crate::{
 
 const TARGET: &str = "bpfel-unknown-none";
 
-/// Compiles the kernel side and gives the object's path. It has a target directory of its own: two compilers must not share one.
-pub(crate) fn build(artifacts: &Artifacts) -> Result<PathBuf> {
+/// Compiles the kernel side for kernels of an architecture and gives the object's path. It has a target directory of its own: two
+/// compilers must not share one.
+pub(crate) fn build(artifacts: &Artifacts, arch: Arch) -> Result<PathBuf> {
     let toolchain = ebpf_toolchain::ensure(Say::Changes)?;
     let target = artifacts.target.join("ebpf");
     console::run_quietly(
@@ -34,13 +37,16 @@ pub(crate) fn build(artifacts: &Artifacts) -> Result<PathBuf> {
             // The atomic exchange is inline assembly, which is unstable for BPF.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_TARGET_DIR", &target)
-            .env("CARGO_ENCODED_RUSTFLAGS", flags(&toolchain).join("\u{1f}"))
+            .env("CARGO_ENCODED_RUSTFLAGS", flags(&toolchain, arch).join("\u{1f}"))
             .env_remove("RUSTFLAGS"),
         "ebpf",
     )?;
     let built = target.join(TARGET).join("release/tracer-ebpf");
     let bytes = fs::read(&built).with_context(|| format!("reading {}", built.display()))?;
-    let object = artifacts.ebpf_object();
+    let object = match arch {
+        Arch::HOST => artifacts.ebpf_object(),
+        other => artifacts.target.join(format!("tracer-ebpf-{}.o", other.name())),
+    };
     // An object that did not change keeps its time, so that nothing that contains it is built again.
     if fs::read(&object).ok().as_deref() != Some(&bytes) {
         fs::write(&object, bytes).with_context(|| format!("writing {}", object.display()))?;
@@ -70,12 +76,11 @@ fn cargo(toolchain: &Toolchain) -> Command {
 }
 
 /// BTF maps and `bpf_loop` need debug information and `--btf`; v3 has the atomic exchange (Linux 5.12).
-fn flags(toolchain: &Toolchain) -> Vec<String> {
+fn flags(toolchain: &Toolchain, arch: Arch) -> Vec<String> {
     let (Toolchain::Debian { linker } | Toolchain::Nightly { linker, .. }) = toolchain;
-    let arch = std::env::consts::ARCH;
     vec![
         "--cfg".into(),
-        format!("bpf_target_arch=\"{arch}\""),
+        format!("bpf_target_arch=\"{}\"", arch.name()),
         "-Cdebuginfo=2".into(),
         "-Clink-arg=--btf".into(),
         "-Ctarget-cpu=v3".into(),

@@ -1,5 +1,6 @@
 //! `cargo xtask`: everything that is done with this repository. One file per task.
 
+mod arch;
 mod bench;
 mod build;
 mod clean;
@@ -31,7 +32,7 @@ enum Task {
     /// Install everything that the other tasks need; says each step
     Setup,
     /// Build the eBPF object and the rmqtrace binary with the object inside
-    Build,
+    Build(build::Options),
     /// Real clients and a real broker, traced live in the terminal; until Ctrl-C
     Demo(demo::Options),
     /// Check formatting and run clippy
@@ -56,7 +57,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::everything(),
         Task::Vm(options) => vm::vm(&options),
-        Task::Build => build::build().map(drop),
+        Task::Build(options) => build::run(&options),
         Task::Demo(options) => return demo::run(&options),
         Task::Lint => lint::lint(),
         Task::Test(options) => return test::run(&options),

@@ -2,6 +2,7 @@
 //! milliseconds.
 
 pub(crate) mod apt;
+pub(crate) mod cross;
 pub(crate) mod ebpf_toolchain;
 pub(crate) mod foreign;
 pub(crate) mod go;
@@ -23,6 +24,8 @@ use testbed::{
     artifacts::{CLIENT_VERSIONS, SERVER_VERSIONS},
 };
 
+use crate::arch::Arch;
+
 /// Whether parts that are there already are mentioned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Say {
@@ -39,6 +42,9 @@ pub(crate) fn everything() -> Result<()> {
     ebpf_toolchain::ensure(Say::Everything)?;
     instructions(Say::Everything)?;
     testbed(Say::Everything)?;
+    Arch::ALL
+        .into_iter()
+        .try_for_each(|arch| cross::ensure(arch, Say::Everything))?;
     if crate::vm::IS_POSSIBLE {
         crate::vm::setup(Say::Everything)?;
     }

@@ -11,6 +11,7 @@ use clap::Args;
 use testbed::Artifacts;
 
 use crate::{
+    arch::Arch,
     bench::instructions,
     build::{self, cargo},
     fuzz, lint, setup, truth, vm,
@@ -101,6 +102,9 @@ pub(crate) fn run(options: &Options) -> ExitCode {
                 .args(["test", "--quiet", "--workspace", "--locked", "--no-fail-fast"])
                 .env("INSTA_UPDATE", "no"),
         );
+        tally.step("build for other architectures", || {
+            Arch::others().try_for_each(|arch| build::build_static(arch, &[]).map(drop))
+        });
         tally.step("fuzzing, a short run of each target", || {
             if !fuzz::fuzz(&[], FUZZ_SECONDS)? {
                 bail!("a finding; see above");

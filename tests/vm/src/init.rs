@@ -1,6 +1,7 @@
 //! The first process of a virtual machine: makes it habitable, runs, tells the outcome, switches it off.
 
 use std::{
+    env,
     ffi::CString,
     fs::{self, File, OpenOptions},
     io::{Error, Write},
@@ -12,8 +13,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{net, runs};
 
-/// Serial line for the outcome; the first one is the console's.
-const OUTCOME: &str = "/dev/ttyS1";
+/// The variable with the serial line for the outcome; another one is the console's.
+const OUTCOME: &str = "OUTCOME";
 /// Where the initial file system has the tracer.
 const RMQTRACE: &str = "/rmqtrace";
 /// And the captures.
@@ -91,8 +92,9 @@ fn files(directory: &str) -> Result<Vec<PathBuf>> {
 
 /// The line for the outcome, as a way for bytes: a terminal would change some.
 fn serial() -> Result<File> {
-    let line = OpenOptions::new().read(true).write(true).open(OUTCOME);
-    let line = line.with_context(|| format!("opening {OUTCOME}"))?;
+    let place = env::var(OUTCOME).with_context(|| format!("the kernel's command line has no {OUTCOME}"))?;
+    let line = OpenOptions::new().read(true).write(true).open(&place);
+    let line = line.with_context(|| format!("opening {place}"))?;
     // SAFETY: all zeros is a valid value of the structure, which the next call fills.
     let mut settings: libc::termios = unsafe { std::mem::zeroed() };
     // SAFETY: the structure lives on.
@@ -103,6 +105,6 @@ fn serial() -> Result<File> {
             libc::tcsetattr(line.as_raw_fd(), libc::TCSANOW, &raw const settings) != 0
         }
     };
-    ensure!(!failed, "{OUTCOME}: {}", Error::last_os_error());
+    ensure!(!failed, "{place}: {}", Error::last_os_error());
     Ok(line)
 }

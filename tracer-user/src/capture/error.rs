@@ -60,7 +60,8 @@ pub(crate) enum CaptureError {
     /// The kernel has the function, but takes no program at functions.
     #[error(
         "this kernel ({release}) refuses programs at functions, here `{function}` ({said}), which the strategy fentry \
-         needs: it was built without them or forbids them; socket tracepoints do without (Linux 6.3 and later)"
+         needs: it was built without them, as any for arm64 before 6.4, or forbids them; socket tracepoints do without \
+         (Linux 6.3 and later)"
     )]
     NoTrampolines {
         /// `uname -r`.

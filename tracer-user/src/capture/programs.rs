@@ -1,6 +1,9 @@
 //! Loads and attaches the programs of a strategy.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use aya::{
     Btf, Ebpf,
@@ -122,7 +125,7 @@ fn explain(hook: &Hook, error: ProgramError) -> CaptureError {
         return CaptureError::NoTrampolines {
             release: info::kernel_release(),
             function: event.name(),
-            said: std::io::Error::from_raw_os_error(code),
+            said: said(code),
         };
     }
     if refused(&error) {
@@ -153,8 +156,16 @@ fn refused(error: &ProgramError) -> bool {
 }
 
 /// What kernels say that do not let programs be attached to functions: forbidden, or not built in, as on arm64 before 6.4.
-const NO_TRAMPOLINES: [i32; 4] = {
-    /// The kernel's own `ENOTSUPP` (include/linux/errno.h): not meant for user space, and yet seen there.
-    const ENOTSUPP: i32 = 524;
-    [libc::EPERM, libc::EACCES, libc::EOPNOTSUPP, ENOTSUPP]
-};
+const NO_TRAMPOLINES: [i32; 4] = [libc::EPERM, libc::EACCES, libc::EOPNOTSUPP, ENOTSUPP];
+
+/// The kernel's own (include/linux/errno.h): not meant for user space, and yet seen there.
+const ENOTSUPP: i32 = 524;
+
+/// What an error number says; the C library has no words for the kernel's own.
+fn said(code: i32) -> io::Error {
+    if code == ENOTSUPP {
+        io::Error::new(io::ErrorKind::Unsupported, "ENOTSUPP")
+    } else {
+        io::Error::from_raw_os_error(code)
+    }
+}

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use testbed::Artifacts;
 
 use crate::{
+    arch::Arch,
     console,
     setup::{Say, into_place, part},
 };
@@ -19,31 +20,37 @@ use crate::{
 /// A line of kernels, of which the newest package is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Line {
+    /// For which machines.
+    pub(super) arch: Arch,
     /// First two numbers of the version.
     pub(super) version: &'static str,
     /// Debian's suites that may have it.
     suites: &'static [&'static str],
 }
 
-/// The oldest that is supported, the one with tracepoints but without the start of sends, one that has everything, and the newest.
+/// For each architecture: the oldest that is supported, the one with tracepoints but without the start of sends, one that has
+/// everything, and the newest.
 pub(super) const LINES: &[Line] = &[
-    Line {
-        version: "6.1",
-        suites: &["bookworm", "bookworm-security"],
-    },
-    Line {
-        version: "6.12",
-        suites: &["bookworm", "bookworm-security"],
-    },
-    Line {
-        version: "6.18",
-        suites: &["trixie-backports"],
-    },
-    Line {
-        version: "7.2",
-        suites: &["trixie-backports"],
-    },
+    line(Arch::X86_64, "6.1", BOOKWORM),
+    line(Arch::X86_64, "6.12", BOOKWORM),
+    line(Arch::X86_64, "6.18", BACKPORTS),
+    line(Arch::X86_64, "7.2", BACKPORTS),
+    line(Arch::Aarch64, "6.1", BOOKWORM),
+    line(Arch::Aarch64, "6.12", BOOKWORM),
+    line(Arch::Aarch64, "6.18", BACKPORTS),
+    line(Arch::Aarch64, "7.2", BACKPORTS),
 ];
+
+const BOOKWORM: &[&str] = &["bookworm", "bookworm-security"];
+const BACKPORTS: &[&str] = &["trixie-backports"];
+
+const fn line(arch: Arch, version: &'static str, suites: &'static [&'static str]) -> Line {
+    Line {
+        arch,
+        version,
+        suites,
+    }
+}
 
 /// A kernel to boot.
 pub(super) struct Kernel {
@@ -56,10 +63,18 @@ pub(super) struct Kernel {
 }
 
 impl Line {
+    /// What it is called: `6.12`, and of other machines than x86-64 `6.12-arm64`.
+    pub(super) fn name(self) -> String {
+        match self.arch {
+            Arch::X86_64 => self.version.to_owned(),
+            other => format!("{}-{}", self.version, other.debian()),
+        }
+    }
+
     /// The kernel; downloads it where it is not there.
     pub(super) fn ensure(self, artifacts: &Artifacts, say: Say) -> Result<Kernel> {
-        let place = artifacts.cache.join("kernels").join(self.version);
-        let what = format!("Linux {} (Debian's package)", self.version);
+        let place = artifacts.cache.join("kernels").join(self.name());
+        let what = format!("Linux {} (Debian's package)", self.name());
         part(say, &what, place.exists(), || {
             into_place(&place, |partial| self.download(partial))
         })?;
@@ -77,8 +92,8 @@ impl Line {
                 && console::first_line(Command::new("dpkg-deb").arg("--version")).is_some(),
             "kernels come as Debian packages, and here is no apt-get or no dpkg-deb"
         );
-        let lists = Lists::of(into.join("lists"), self.suites)?;
-        let package = lists.newest(self.version)?;
+        let lists = Lists::of(into.join("lists"), self)?;
+        let package = lists.newest(self)?;
         console::run_quietly(
             lists
                 .apt("apt-get")
@@ -128,18 +143,20 @@ fn image(tree: &Path) -> Option<PathBuf> {
         .find_map(|entry| only(&entry.path(), is_image).ok())
 }
 
-/// Package lists of some suites, beside those of the machine.
+/// Package lists of a line's suites, for its architecture, beside those of the machine.
 struct Lists {
     dir: PathBuf,
+    arch: Arch,
 }
 
 impl Lists {
-    fn of(dir: PathBuf, suites: &[&str]) -> Result<Lists> {
-        let lists = Lists { dir };
+    fn of(dir: PathBuf, line: Line) -> Result<Lists> {
+        let lists = Lists { dir, arch: line.arch };
         fs::create_dir_all(lists.dir.join("lists/partial"))?;
         fs::create_dir_all(lists.dir.join("cache/archives/partial"))?;
         let site = site()?;
-        let sources: String = suites
+        let sources: String = line
+            .suites
             .iter()
             .map(|suite| {
                 let site = if suite.ends_with("-security") {
@@ -163,6 +180,10 @@ impl Lists {
             "Dir::Etc::SourceParts=-".into(),
             format!("Dir::State::Lists={}", place("lists")),
             format!("Dir::Cache={}", place("cache")),
+            format!("APT::Architecture={}", self.arch.debian()),
+            format!("APT::Architectures={}", self.arch.debian()),
+            // what is installed here is of no interest, and may be of another architecture
+            "Dir::State::Status=/dev/null".into(),
             "APT::Sandbox::User=root".into(),
             "Acquire::Languages=none".into(),
         ] {
@@ -172,10 +193,11 @@ impl Lists {
     }
 
     /// The newest package with an image of this line. The flavour for clouds is small and needs no module to start.
-    fn newest(&self, version: &str) -> Result<String> {
+    fn newest(&self, line: Line) -> Result<String> {
         let pattern = format!(
-            "^linux-(image|binary)-{}\\..*-cloud-amd64$",
-            version.replace('.', "\\.")
+            "^linux-(image|binary)-{}\\..*-cloud-{}$",
+            line.version.replace('.', "\\."),
+            line.arch.debian()
         );
         let output = self
             .apt("apt-cache")
@@ -187,7 +209,7 @@ impl Lists {
         let newest = names.max_by_key(|name| (name.starts_with("linux-binary-"), numbers(name)));
         match newest {
             Some(name) => Ok(name.to_owned()),
-            None => bail!("no package of Linux {version} in {}", self.dir.display()),
+            None => bail!("no package of Linux {} in {}", line.name(), self.dir.display()),
         }
     }
 }

@@ -12,12 +12,52 @@ use anyhow::{Context, Result, bail};
 use testbed::{Artifacts, process};
 
 use super::{initramfs::Archive, kernels::Kernel};
-
-/// The emulator.
-pub(super) const QEMU: &str = "qemu-system-x86_64";
+use crate::arch::Arch;
 
 /// How long a machine may take. It powers itself off.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What is particular to the machines of an architecture.
+pub(super) struct Emulator {
+    /// The program.
+    pub(super) program: &'static str,
+    /// Debian's package that has it.
+    pub(super) package: &'static str,
+    /// Board, and what it does not have by itself.
+    board: &'static [&'static str],
+    /// Serial line of the kernel's console.
+    console: &'static str,
+    /// Serial line of the outcome.
+    outcome: &'static str,
+    /// The device of that line, behind which stands the file.
+    outcome_device: &'static [&'static str],
+}
+
+impl Emulator {
+    /// That of an architecture.
+    pub(super) fn of(arch: Arch) -> Emulator {
+        match arch {
+            Arch::X86_64 => Emulator {
+                program: "qemu-system-x86_64",
+                package: "qemu-system-x86",
+                board: &["-cpu", "max"],
+                console: "ttyS0",
+                outcome: "/dev/ttyS1",
+                outcome_device: &["-serial", "chardev:outcome"],
+            },
+            // The board has one serial line; the other is at its PCI bus. Pointer authentication by the algorithm of the
+            // architecture takes an emulator more time than everything else.
+            Arch::Aarch64 => Emulator {
+                program: "qemu-system-aarch64",
+                package: "qemu-system-arm",
+                board: &["-machine", "virt", "-cpu", "max,pauth-impdef=on"],
+                console: "ttyAMA0",
+                outcome: "/dev/ttyS0",
+                outcome_device: &["-device", "pci-serial,chardev=outcome"],
+            },
+        }
+    }
+}
 
 /// What every machine has in its initial file system, as one file.
 ///
@@ -25,6 +65,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// A file that cannot be read or written.
 pub(super) fn initial_files(
     artifacts: &Artifacts,
+    arch: Arch,
     guest: &Path,
     rmqtrace: &Path,
     captures: &[PathBuf],
@@ -34,7 +75,6 @@ pub(super) fn initial_files(
     let mut archive = Archive::new();
     archive.file("init", &read(guest)?);
     archive.file("rmqtrace", &read(rmqtrace)?);
-    archive.file("tracer-ebpf.o", &read(&artifacts.ebpf_object())?);
     for (directory, captures) in [("captures", captures), ("ways", ways)] {
         archive.directory(directory);
         for capture in captures {
@@ -42,7 +82,9 @@ pub(super) fn initial_files(
             archive.file(&format!("{directory}/{name}"), &read(capture)?);
         }
     }
-    let path = artifacts.target.join("vm/initramfs.cpio");
+    let path = artifacts
+        .target
+        .join(format!("vm/{}.initramfs.cpio", arch.name()));
     fs::create_dir_all(path.parent().unwrap_or(&path))?;
     fs::write(&path, archive.finish())?;
     Ok(path)
@@ -58,30 +100,23 @@ pub(super) fn boot(
     files: &Path,
     strategies: &[&str],
 ) -> Result<Vec<u8>> {
-    let file = |name: &str| {
-        artifacts
-            .target
-            .join(format!("vm/{}.{name}", kernel.line.version))
-    };
+    let file = |name: &str| artifacts.target.join(format!("vm/{}.{name}", kernel.line.name()));
     let (console, outcome) = (file("console"), file("outcome"));
+    let emulator = Emulator::of(kernel.line.arch);
+    // what is neither the kernel's nor behind `--` becomes the environment of the first process
     let arguments = format!(
-        "console=ttyS0 quiet panic=-1 RMQTRACE_EBPF_OBJECT=/tracer-ebpf.o -- {}",
+        "console={} quiet panic=-1 OUTCOME={} -- {}",
+        emulator.console,
+        emulator.outcome,
         strategies.join(" ")
     );
-    let mut machine = Command::new(QEMU)
-        .args([
-            "-accel",
-            "tcg,thread=multi",
-            "-cpu",
-            "max",
-            "-smp",
-            "2",
-            "-m",
-            "512",
-        ])
+    let mut machine = Command::new(emulator.program)
+        .args(emulator.board)
+        .args(["-accel", "tcg,thread=multi", "-smp", "2", "-m", "512"])
         .args(["-display", "none", "-no-reboot", "-nodefaults"])
-        .args(["-serial", "stdio", "-serial"])
-        .arg(format!("file:{}", outcome.display()))
+        .args(["-serial", "stdio", "-chardev"])
+        .arg(format!("file,id=outcome,path={}", outcome.display()))
+        .args(emulator.outcome_device)
         .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
@@ -91,7 +126,7 @@ pub(super) fn boot(
         .stdout(File::create(&console)?)
         .stderr(File::options().append(true).open(&console)?)
         .spawn()
-        .with_context(|| format!("starting {QEMU}"))?;
+        .with_context(|| format!("starting {}", emulator.program))?;
     let begun = Instant::now();
     let status = loop {
         if let Some(status) = machine.try_wait()? {
@@ -106,7 +141,7 @@ pub(super) fn boot(
     };
     let outcome = fs::read(&outcome)?;
     if !status.success() || outcome.is_empty() {
-        bail!("{QEMU}: {status}; {}", said(&console)?);
+        bail!("{}: {status}; {}", emulator.program, said(&console)?);
     }
     Ok(outcome)
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask vm`: the same recorded clients on every kernel, and the same spans of each.
 //!
-//! Each stock kernel is booted in an emulator with nothing but `rmqtrace` and `vm-guest` (tests/vm), which plays the clients
-//! of some captures and traces them with each strategy. The spans must be those that the captures give when they are
+//! Each stock kernel, for x86-64 and for arm64, is booted in an emulator with nothing but `rmqtrace` and `vm-guest` (tests/vm), which
+//! plays the clients of some captures and traces them with each strategy. The spans must be those that the captures give when they are
 //! replayed. This machine's own kernel does the same without an emulator. The page docs/kernels.md is made of it.
 
 mod clock;
@@ -23,30 +23,31 @@ use testbed::Artifacts;
 use self::{
     clock::Steps,
     compare::Expected,
-    kernels::{Kernel, LINES},
+    kernels::{Kernel, LINES, Line},
+    machine::Emulator,
     outcome::Played,
     verdict::{Row, Wanted},
     ways::{Captures, Course},
 };
 use crate::{
-    build::cargo,
-    console, ebpf,
-    setup::{Say, apt, part},
+    arch::Arch,
+    build::build_static,
+    setup::{Say, apt, cross},
 };
 
 /// What to boot.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only kernels whose version begins with this, `host` for this machine's own; the page is left alone
-    #[arg(long, value_name = "VERSION")]
+    /// Only kernels whose name begins with this (6.12, 6.12-arm64), `host` for this machine's own; the page is left alone
+    #[arg(long, value_name = "NAME")]
     only: Option<String>,
 }
 
-/// The kernels that are booted are for x86-64.
+/// All of it has been tried on x86-64 only.
 pub(crate) const IS_POSSIBLE: bool = cfg!(target_arch = "x86_64");
 
-/// What is linked statically.
-const TARGET: &str = "x86_64-unknown-linux-musl";
+/// The package of the guest.
+const GUEST: &str = "vm-guest";
 
 /// The scenarios that are played, all at the same time; captures of Java's client (tests/captures). None in which a client
 /// writes times into messages that matter: it is another day.
@@ -75,9 +76,10 @@ pub(crate) fn vm(options: &Options) -> Result<()> {
     found.check()
 }
 
-/// As a step of `cargo xtask test`: one kernel of each strategy, and this machine's own; the page is left alone.
+/// As a step of `cargo xtask test`: one kernel of each strategy and one of each architecture, and this machine's own; the page is left
+/// alone.
 pub(crate) fn test() -> Result<()> {
-    try_on(|name| ["6.1", "6.12", "host"].contains(&name))?.check()
+    try_on(|name| ["6.1", "6.12", "6.12-arm64", "host"].contains(&name))?.check()
 }
 
 /// What all runs came to.
@@ -111,38 +113,14 @@ impl Found {
 pub(crate) fn setup(say: Say) -> Result<()> {
     ensure!(
         IS_POSSIBLE,
-        "the kernels that are booted are for x86-64, and this machine is not"
+        "virtual machines are for hosts with an x86-64 processor, and this one has another"
     );
-    apt::program(
-        "QEMU",
-        Command::new(machine::QEMU).arg("--version"),
-        "qemu-system-x86",
-        say,
-    )?;
-    apt::program(
-        "musl-gcc",
-        Command::new("musl-gcc").arg("--version"),
-        "musl-tools",
-        say,
-    )?;
-    let installed = Command::new("rustup")
-        .args(["target", "list", "--installed"])
-        .output();
-    let installed = installed.context("rustup is needed, for a static rmqtrace")?;
-    let present = String::from_utf8_lossy(&installed.stdout)
-        .lines()
-        .any(|line| line == TARGET);
-    part(
-        say,
-        &format!("Rust's standard library for {TARGET}"),
-        present,
-        || {
-            console::run_quietly(
-                Command::new("rustup").args(["target", "add", TARGET]),
-                "rustup-target",
-            )
-        },
-    )?;
+    for arch in Arch::ALL {
+        let Emulator { program, package, .. } = Emulator::of(arch);
+        let what = format!("QEMU for {}", arch.name());
+        apt::program(&what, Command::new(program).arg("--version"), package, say)?;
+        cross::ensure(arch, say)?;
+    }
     let artifacts = Artifacts::locate();
     LINES
         .iter()
@@ -153,13 +131,12 @@ pub(crate) fn setup(say: Say) -> Result<()> {
 fn try_on(is_wanted: impl Fn(&str) -> bool) -> Result<Found> {
     setup(Say::Changes)?;
     let artifacts = Artifacts::locate();
-    let (guest, rmqtrace) = build(&artifacts)?;
+    let host = Programs::build(Arch::HOST)?;
     let captures = captures(&artifacts)?;
     fs::create_dir_all(artifacts.target.join("vm"))?;
-    let expected = Expected::of(&artifacts, &rmqtrace, &captures)?;
+    let expected = Expected::of(&artifacts, &host.rmqtrace, &captures)?;
     println!("vm: {} spans of {} captures", expected.count(), captures.len());
-    let ways = Captures::make(&artifacts, &guest, &rmqtrace, &captures)?;
-    let files = machine::initial_files(&artifacts, &guest, &rmqtrace, &captures, &ways.files)?;
+    let ways = Captures::make(&artifacts, &host.guest, &host.rmqtrace, &captures)?;
 
     let mut found = Found::default();
     let judge = |name: &str, outcome: &[u8], wanted: &Wanted, found: &mut Found| -> Result<()> {
@@ -191,36 +168,61 @@ fn try_on(is_wanted: impl Fn(&str) -> bool) -> Result<Found> {
         }
         Ok(())
     };
-    for line in LINES.iter().filter(|line| is_wanted(line.version)) {
-        let kernel = line.ensure(&artifacts, Say::Changes)?;
-        let Kernel { package, .. } = &kernel;
-        let started = Instant::now();
-        let wanted = line.wanted();
-        let outcome = machine::boot(&artifacts, &kernel, &files, wanted.strategies)
-            .with_context(|| format!("Linux {}", line.version))?;
-        println!("vm: {package} ({:.0} s)", started.elapsed().as_secs_f64());
-        judge(package, &outcome, &wanted, &mut found)?;
+    for arch in Arch::ALL {
+        let lines: Vec<Line> = LINES
+            .iter()
+            .copied()
+            .filter(|line| line.arch == arch && is_wanted(&line.name()))
+            .collect();
+        if lines.is_empty() {
+            continue;
+        }
+        let files = Programs::build(arch)?.pack(&artifacts, arch, &captures, &ways.files)?;
+        for line in lines {
+            let kernel = line.ensure(&artifacts, Say::Changes)?;
+            let Kernel { package, .. } = &kernel;
+            let started = Instant::now();
+            let wanted = line.wanted();
+            let outcome = machine::boot(&artifacts, &kernel, &files, wanted.strategies)
+                .with_context(|| format!("Linux {}", line.name()))?;
+            println!("vm: {package} ({:.0} s)", started.elapsed().as_secs_f64());
+            judge(package, &outcome, &wanted, &mut found)?;
+        }
     }
     if is_wanted("host") {
         let wanted = Wanted::HOST;
-        let outcome = native(&artifacts, &guest, &rmqtrace, &captures, &ways.files, &wanted)?;
+        let outcome = native(&artifacts, &host, &captures, &ways.files, &wanted)?;
         judge("this machine's own", &outcome, &wanted, &mut found)?;
     }
-    ensure!(!found.rows.is_empty(), "no kernel's version begins so");
+    ensure!(!found.rows.is_empty(), "no kernel's name begins so");
     Ok(found)
 }
 
-/// The static programs: the guest, and rmqtrace, which gets the object beside it.
-fn build(artifacts: &Artifacts) -> Result<(PathBuf, PathBuf)> {
-    ebpf::build(artifacts)?;
-    console::run_quietly(
-        cargo()
-            .args(["build", "--release", "--locked", "--target", TARGET])
-            .args(["--package", "tracer-user", "--package", "vm-guest"]),
-        "vm-programs",
-    )?;
-    let place = artifacts.target.join(TARGET).join("release");
-    Ok((place.join("vm-guest"), place.join("rmqtrace")))
+/// The static programs of an architecture.
+struct Programs {
+    guest: PathBuf,
+    rmqtrace: PathBuf,
+}
+
+impl Programs {
+    fn build(arch: Arch) -> Result<Programs> {
+        let rmqtrace = build_static(arch, &[GUEST])?;
+        Ok(Programs {
+            guest: rmqtrace.with_file_name(GUEST),
+            rmqtrace,
+        })
+    }
+
+    /// The initial file system that has them.
+    fn pack(
+        &self,
+        artifacts: &Artifacts,
+        arch: Arch,
+        captures: &[PathBuf],
+        ways: &[PathBuf],
+    ) -> Result<PathBuf> {
+        machine::initial_files(artifacts, arch, &self.guest, &self.rmqtrace, captures, ways)
+    }
 }
 
 fn captures(artifacts: &Artifacts) -> Result<Vec<PathBuf>> {
@@ -238,12 +240,12 @@ fn captures(artifacts: &Artifacts) -> Result<Vec<PathBuf>> {
 /// The same on this machine's own kernel.
 fn native(
     artifacts: &Artifacts,
-    guest: &PathBuf,
-    rmqtrace: &PathBuf,
+    programs: &Programs,
     captures: &[PathBuf],
     ways: &[PathBuf],
     wanted: &Wanted,
 ) -> Result<Vec<u8>> {
+    let Programs { guest, rmqtrace } = programs;
     let dir = artifacts.run_directory("vm-host")?;
     let output = Command::new(guest)
         .arg("run")
@@ -252,7 +254,6 @@ fn native(
         .args(captures)
         .arg("--")
         .args(ways)
-        .env("RMQTRACE_EBPF_OBJECT", artifacts.ebpf_object())
         .output()
         .with_context(|| format!("starting {}", guest.display()))?;
     if !output.status.success() {

@@ -11,6 +11,7 @@ use super::{
     verdict::{Row, VERIFIER_LIMIT, VERIFIER_PERCENT},
     ways::Course,
 };
+use crate::arch::Arch;
 
 /// What stands above the tables.
 const HEAD: &str = include_str!("page.md");
@@ -124,13 +125,17 @@ fn package(name: &str) -> String {
         .replace("linux-binary-", "Debian ")
 }
 
-/// The package and its version.
+/// The package, its version, and what machines it is for if that is not x86-64.
 fn name(row: &Row) -> String {
     match row.kernel.split('_').collect::<Vec<_>>()[..] {
-        [_, version, _] => format!(
-            "{} ({version})",
-            row.kernel.split("-cloud").next().unwrap_or_default()
-        ),
+        [package, version, arch] => {
+            let release = package.split("-cloud").next().unwrap_or_default();
+            if arch == Arch::X86_64.debian() {
+                format!("{release} ({version})")
+            } else {
+                format!("{release} {arch} ({version})")
+            }
+        }
         _ if row.release.is_empty() => row.kernel.clone(),
         _ => format!("{} ({})", row.kernel, row.release),
     }

@@ -10,6 +10,7 @@ use super::{
     kernels::Line,
     outcome::{Program, Run},
 };
+use crate::arch::Arch;
 
 /// Instructions that the verifier walks through before it gives up.
 pub(super) const VERIFIER_LIMIT: u64 = 1_000_000;
@@ -44,21 +45,26 @@ impl Wanted {
 impl Line {
     /// What is to come of it.
     pub(super) fn wanted(self) -> Wanted {
-        let has_tracepoints = self.version != "6.1";
-        if has_tracepoints {
-            Wanted {
-                strategies: &["auto", "fentry"],
-                chosen: "socktrace",
-                refused: &[],
-                unsure: &[],
-            }
-        } else {
-            Wanted {
+        match (self.arch, self.version) {
+            (Arch::X86_64, "6.1") => Wanted {
                 strategies: &["auto", "socktrace"],
                 chosen: "fentry",
                 refused: &["socktrace"],
                 unsure: &[],
-            }
+            },
+            // programs at functions came with 6.4
+            (Arch::Aarch64, "6.1") => Wanted {
+                strategies: &["auto", "socktrace"],
+                chosen: "",
+                refused: &["auto", "socktrace"],
+                unsure: &[],
+            },
+            _ => Wanted {
+                strategies: &["auto", "fentry"],
+                chosen: "socktrace",
+                refused: &[],
+                unsure: &[],
+            },
         }
     }
 }
