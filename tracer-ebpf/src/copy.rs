@@ -17,7 +17,7 @@ use crate::{
     counters::{count, count_at},
     emit,
     follow::{Follow, WINDOW, Withheld, place},
-    group::{SEARCH_BYTES, Search},
+    group::{SEARCH_BYTES, Search, may_be_named},
     scratch::{self, Slot},
     socket::Way,
     source::{Vector, read_pair},
@@ -377,19 +377,58 @@ fn look_into_window(slot: &mut Slot, index: &mut u32) -> i64 {
 /// Looks into the header in the record for what its body is.
 #[inline(always)]
 fn search(slot: &mut Slot, index: &mut u32) {
-    slot.search = Search::START;
-    slot.searched = slot.cursor.head - 1;
-    slot.search_end = least(slot.cursor.filled, slot.searched + SEARCH_BYTES);
+    let head = slot.cursor.head - 1;
     slot.follow.set_trace(false);
-    // SAFETY: `search_step` has the signature that the helper calls; the context outlives the loop.
+    slot.search_end = least(slot.cursor.filled, head + SEARCH_BYTES);
+    slot.searched = head & !7;
+    slot.named = 0;
+    let context: *mut c_void = core::ptr::from_mut(index).cast();
+    // SAFETY: `scan_step` has the signature that the helper calls; the context outlives the loop.
+    unsafe { bpf_loop(SCAN_TURNS, scan_step as *mut c_void, context, 0) };
+    if slot.named == 0 {
+        return;
+    }
+    slot.search = Search::START;
+    slot.searched = head;
+    // SAFETY: likewise.
     unsafe {
         bpf_loop(
             (SEARCH_BYTES / SEARCH_STEP) as u32,
             search_step as *mut c_void,
-            core::ptr::from_mut(index).cast(),
+            context,
             0,
         )
     };
+}
+
+/// Words of a turn of the scan, and turns: one more for what stands before a multiple of eight.
+const SCAN_WORDS: u64 = 8;
+const SCAN_TURNS: u32 = (SEARCH_BYTES / SCAN_WORDS / 8) as u32 + 1;
+
+/// The next words of a header, and perhaps of what stands behind it. Returns 1 to stop.
+unsafe extern "C" fn scan_step(_turn: u32, context: *mut c_void) -> i64 {
+    // SAFETY: the context is the slot's index on the stack of `copy`.
+    let Some(slot) = scratch::slot(unsafe { *context.cast::<u32>() }) else {
+        return 1;
+    };
+    let at = slot.searched;
+    // VERIFIER: the bound must be visible right before the access.
+    if at >= slot.search_end || at >= CHUNK as u64 {
+        return 1;
+    }
+    let words: *const u64 = (&raw const slot.data).cast();
+    let mut i = 0;
+    while i < SCAN_WORDS {
+        // SAFETY: `data` is at a multiple of eight bytes, as `at` is, and goes on behind `CHUNK`.
+        let word = unsafe { words.add((at / 8 + i) as usize).read() };
+        if may_be_named(word) {
+            slot.named = 1;
+            return 1;
+        }
+        i += 1;
+    }
+    slot.searched = at + SCAN_WORDS * 8;
+    0
 }
 
 /// Bytes of a turn of the search. What is behind the header is of an earlier record: an end that comes late is harmless,

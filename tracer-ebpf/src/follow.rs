@@ -155,7 +155,8 @@ impl Follow {
     pub(crate) fn may_be_trace(&self, w: &[u8; 2 * WINDOW]) -> bool {
         self.body == body::SEND && self.state == state::PEEK && {
             let start = u32::from_be_bytes([w[0], w[1], w[2], w[3]]);
-            w[0] == 0x78
+            // zlib: the second byte makes the two a multiple of 31 (RFC 1950)
+            (w[0] == 0x78 && (0x7800 | u32::from(w[1])).is_multiple_of(31))
                 || matches!(
                     &start.to_be_bytes(),
                     b"Pub\x01" | b"SubB" | b"SubA" | b"EndT" | b"Reca"

@@ -30,6 +30,8 @@ pub(crate) struct Slot {
     pub(crate) search: Search,
     pub(crate) searched: u64,
     pub(crate) search_end: u64,
+    /// 1: a part of the name was found among them.
+    pub(crate) named: u64,
     /// Bytes that the next decision is made by; twice what is used, as `data`.
     pub(crate) window: [u8; 2 * WINDOW],
     /// The record that is being put together; `data` must follow it directly.

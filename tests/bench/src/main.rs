@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             let all = [
                 ("send-json", frames::json_send()),
                 ("send-binary", frames::binary_send()),
+                ("pull-1", frames::pull_answer(1)),
                 ("pull-32", frames::pull_answer(32)),
             ];
             for (name, frame) in all {

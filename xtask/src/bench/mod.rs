@@ -13,6 +13,7 @@ pub(crate) mod instructions;
 mod machine;
 mod page;
 mod paired;
+mod processors;
 mod row;
 mod saturated;
 mod start;

@@ -62,7 +62,7 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
 /// Runs `work` while a client of a broker, both here, sends a message every few milliseconds.
 fn with_traffic<T>(send: &[u8], work: impl FnOnce() -> Result<T>) -> Result<T> {
     let (mut client, mut broker) = connected()?;
-    let answer = answer(0);
+    let answer = answer();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let (asked, answered) = (send.len(), answer.len());
@@ -99,10 +99,10 @@ pub(super) fn connected() -> Result<(TcpStream, TcpStream)> {
     Ok((near, far))
 }
 
-/// A broker's answer, with a body of so many bytes.
-pub(super) fn answer(body: usize) -> Vec<u8> {
+/// A broker's answer.
+fn answer() -> Vec<u8> {
     let header = r#"{"code":0,"extFields":{"queueId":"2","queueOffset":"7"},"flag":1,"language":"JAVA","opaque":7,"version":479}"#;
-    json(header, body)
+    json(header, 0)
 }
 
 /// Starts it and ends it. Returns milliseconds until the first span, and what it says that loading took.
