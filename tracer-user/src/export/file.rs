@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::Context;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::mpsc::error::TryRecvError,
+    time::{Instant, sleep_until},
+};
 
 use super::{
     Finished, convert,
@@ -62,6 +65,10 @@ async fn write(file: File, mut queue: Queue, counters: &Counters) -> std::io::Re
     Ok(())
 }
 
+/// How often a batch in the making is added to. A thread that waits for the next span is woken for each, which costs it and
+/// the one that makes spans more than the spans do.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// The next batch: begins with the next span, ends when it is full or the time is up. `None`: nothing will come.
 pub(crate) async fn collect(queue: &mut Queue, most: usize, wait: Duration) -> Option<Vec<Arc<Finished>>> {
     let mut batch = Vec::new();
@@ -71,10 +78,12 @@ pub(crate) async fn collect(queue: &mut Queue, most: usize, wait: Duration) -> O
     }
     let deadline = Instant::now() + wait;
     while batch.len() < most {
-        let room = most - batch.len();
-        match timeout_at(deadline, queue.recv_many(&mut batch, room)).await {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
+        match queue.try_recv() {
+            Ok(span) => batch.push(span),
+            Err(TryRecvError::Empty) if Instant::now() < deadline => {
+                sleep_until(deadline.min(Instant::now() + LOOK)).await;
+            }
+            Err(_) => break,
         }
     }
     Some(batch)

@@ -202,10 +202,37 @@ impl Message {
 
     /// `KeyValue`.
     fn attribute(&mut self, field: u32, key: &str, value: &Value) {
+        let text = match value {
+            Value::Str(text) => Some(&**text),
+            Value::Shared(text) => Some(&**text),
+            _ => None,
+        };
+        if text.is_some_and(|text| self.short_text(field, key, text)) {
+            return;
+        }
         self.message(field, 1, |pair| {
             pair.text(1, key);
             pair.message(2, 1, |any| any.value(value));
         });
+    }
+
+    /// A `KeyValue` with a text, as nearly all are, if all its lengths take one byte each: then they are known before. False
+    /// where they do not, and nothing is written.
+    fn short_text(&mut self, field: u32, key: &str, text: &str) -> bool {
+        let any = 2 + text.len();
+        let pair = 2 + key.len() + 2 + any;
+        if pair >= 0x80 || key.is_empty() {
+            return false;
+        }
+        let tag = |field: u32| (field << 3 | BYTES) as u8;
+        self.0.reserve(2 + pair);
+        self.0
+            .extend_from_slice(&[tag(field), pair as u8, tag(1), key.len() as u8]);
+        self.0.extend_from_slice(key.as_bytes());
+        self.0
+            .extend_from_slice(&[tag(2), any as u8, tag(1), text.len() as u8]);
+        self.0.extend_from_slice(text.as_bytes());
+        true
     }
 
     /// The field of `AnyValue`, which is there also if it is empty or zero.
