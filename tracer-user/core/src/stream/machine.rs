@@ -30,15 +30,11 @@ pub(super) struct Machine {
 
 /// Where the next byte stands.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one per direction of a connection, and moved once a frame"
-)]
 enum State {
     /// At a frame's start, or within its envelope and header.
     Head,
-    /// In the body; this many bytes of it are left, never zero.
-    Body(Partial, u32),
+    /// In the body; this many bytes of it are left, never zero. Boxed, because most streams are at a frame's start most of the time.
+    Body(Box<Partial>, u32),
     /// In a frame that will not come out; this many bytes of it are left, never zero.
     Damaged(u32),
     /// Anywhere.
@@ -273,9 +269,11 @@ impl Machine {
             body_length,
             body,
         };
-        self.state = State::Body(frame, body_length);
         if body_length == 0 {
-            self.finish(times.end, false);
+            self.state = State::Head;
+            self.passed(frame, times.end, false);
+        } else {
+            self.state = State::Body(Box::new(frame), body_length);
         }
     }
 
@@ -296,9 +294,12 @@ impl Machine {
 
     /// The frame has passed. `lost`: its last byte never came, so its end is not known.
     fn finish(&mut self, end: Timestamp, lost: bool) {
-        let State::Body(frame, _) = std::mem::replace(&mut self.state, State::Head) else {
-            return;
-        };
+        if let State::Body(frame, _) = std::mem::replace(&mut self.state, State::Head) {
+            self.passed(*frame, end, lost);
+        }
+    }
+
+    fn passed(&mut self, frame: Partial, end: Timestamp, lost: bool) {
         let (body, holed) = frame.body.finish(frame.body_length);
         let frame = Frame {
             start: frame.begun.start,
