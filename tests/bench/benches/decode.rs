@@ -6,50 +6,80 @@ mod theirs;
 
 use bench::{decode, frames};
 use bytes::BytesMut;
-use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main};
-use std::sync::Arc;
-use support::CpuTime;
+use std::{hint::black_box, sync::Arc};
+use support::{Case, Group, measure};
 use tracer_core::wire::header::Codec;
 
 /// As the tracer is shipped.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn decoders(c: &mut Criterion<CpuTime>) {
+/// Frames of a turn. Few enough that those which are made before stay in the cache.
+const SENDS: usize = 100;
+const PULLS: usize = 10;
+const ROUNDS: usize = 301;
+
+fn main() {
     let sends = [
         ("decode-send-json", Codec::Json, frames::json_send()),
         ("decode-send-binary", Codec::Binary, frames::binary_send()),
     ];
-    for (name, codec, frame) in sends {
-        let mut group = c.benchmark_group(name);
-        let raw = frames::header(&frame);
-        group.bench_function("rmqtrace", |b| {
-            b.iter_batched(
-                || Arc::from(raw),
-                |raw| decode::send(codec, raw),
-                BatchSize::SmallInput,
-            );
-        });
-        crate_(&mut group, &frame, theirs::send);
-        group.finish();
-    }
-    let frame = frames::pull_answer(32);
-    let mut group = c.benchmark_group("decode-pull-32");
-    group.bench_function("rmqtrace", |b| b.iter(|| decode::pull(&frame)));
-    crate_(&mut group, &frame, theirs::pull);
-    group.finish();
-}
-
-/// Both take a buffer of their own, which is made outside the measurement.
-fn crate_(group: &mut BenchmarkGroup<'_, CpuTime>, frame: &[u8], decode: impl Fn(BytesMut) -> usize) {
-    group.bench_function("rocketmq-protocol", |b| {
-        b.iter_batched(|| BytesMut::from(frame), &decode, BatchSize::SmallInput);
+    let pull = frames::pull_answer(32);
+    let mut groups: Vec<Group<'_>> = sends
+        .iter()
+        .map(|(name, codec, frame)| send(name, *codec, frame))
+        .collect();
+    let ours = Case::new(
+        "rmqtrace",
+        PULLS,
+        || vec![&pull; PULLS],
+        |frames| each(frames, |frame| decode::pull(frame)),
+    );
+    groups.push(Group {
+        name: "decode-pull-32",
+        rounds: ROUNDS,
+        cases: vec![ours, crate_(PULLS, &pull, theirs::pull)],
     });
+    measure(groups);
 }
 
-criterion_group! {
-    name = all;
-    config = Criterion::default().with_measurement(CpuTime).without_plots();
-    targets = decoders
+fn send<'a>(name: &'a str, codec: Codec, frame: &'a [u8]) -> Group<'a> {
+    let raw: &[u8] = frames::header(frame);
+    let ours = Case::new(
+        "rmqtrace",
+        SENDS,
+        move || {
+            vec![raw; SENDS]
+                .into_iter()
+                .map(Arc::<[u8]>::from)
+                .collect::<Vec<_>>()
+        },
+        move |frames| each(frames, |raw| decode::send(codec, raw)),
+    );
+    Group {
+        name,
+        rounds: ROUNDS,
+        cases: vec![ours, crate_(SENDS, frame, theirs::send)],
+    }
 }
-criterion_main!(all);
+
+/// Takes a buffer of its own, which is made outside the measurement.
+fn crate_<'a>(times: usize, frame: &'a [u8], decode: impl Fn(BytesMut) -> usize + 'a) -> Case<'a> {
+    Case::new(
+        "rocketmq-protocol",
+        times,
+        move || {
+            vec![frame; times]
+                .into_iter()
+                .map(BytesMut::from)
+                .collect::<Vec<_>>()
+        },
+        move |frames| each(frames, &decode),
+    )
+}
+
+fn each<T>(frames: Vec<T>, decode: impl Fn(T) -> usize) {
+    for frame in frames {
+        black_box(decode(frame));
+    }
+}

@@ -4,80 +4,65 @@
 mod support;
 
 use bench::traffic::{self, Shape, Traffic};
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use support::CpuTime;
+use support::{Case, Group, measure};
 
 /// As the tracer is shipped.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Messages of a run.
-const MESSAGES: usize = 64_000;
+/// Messages of a turn.
+const MESSAGES: usize = 32_000;
+const ROUNDS: usize = 5;
 
-fn engine(c: &mut Criterion<CpuTime>) {
+fn main() {
     let small = Shape::SMALL;
-    let shapes = [
-        ("base", small),
-        (
-            "connections",
-            Shape {
-                connections: 10 * small.connections,
-                ..small
-            },
-        ),
-        (
-            "topics",
-            Shape {
-                topics: 10 * small.topics,
-                ..small
-            },
-        ),
-        (
-            "groups",
-            Shape {
-                groups: 10 * small.groups,
-                ..small
-            },
-        ),
-        (
-            "batch",
-            Shape {
-                batch: 10 * small.batch,
-                ..small
-            },
-        ),
-    ];
-    for (what, make) in [
-        ("engine-send", Traffic::sends as fn(Shape, usize) -> Traffic),
-        ("engine-delivery", Traffic::deliveries),
-    ] {
-        let mut group = c.benchmark_group(what);
-        group
-            .throughput(Throughput::Elements(MESSAGES as u64))
-            .sample_size(20);
-        for (name, shape) in shapes {
-            if what == "engine-send" && matches!(name, "groups" | "batch") {
-                continue;
-            }
-            let traffic = make(shape, MESSAGES);
-            group.bench_function(name, |b| {
-                b.iter_batched(
-                    traffic::engine,
-                    |mut engine| {
-                        let spans = traffic::run(&mut engine, traffic.records());
-                        spans + traffic::finish(&mut engine)
-                    },
-                    BatchSize::PerIteration,
-                );
-            });
-        }
-        group.finish();
+    let connections = Shape {
+        connections: 10 * small.connections,
+        ..small
+    };
+    let topics = Shape {
+        topics: 10 * small.topics,
+        ..small
+    };
+    let groups = Shape {
+        groups: 10 * small.groups,
+        ..small
+    };
+    let batch = Shape {
+        batch: 10 * small.batch,
+        ..small
+    };
+    let base = [("base", small), ("connections", connections), ("topics", topics)];
+    let all = [&base[..], &[("groups", groups), ("batch", batch)]].concat();
+    let sends = traffic(Traffic::sends, &base);
+    let deliveries = traffic(Traffic::deliveries, &all);
+    measure(vec![
+        group("engine-send", &sends),
+        group("engine-delivery", &deliveries),
+    ]);
+}
+
+fn traffic(
+    make: fn(Shape, usize) -> Traffic,
+    shapes: &[(&'static str, Shape)],
+) -> Vec<(&'static str, Traffic)> {
+    shapes
+        .iter()
+        .map(|(name, shape)| (*name, make(*shape, MESSAGES)))
+        .collect()
+}
+
+fn group<'a>(name: &'a str, traffic: &'a [(&'static str, Traffic)]) -> Group<'a> {
+    let case = |(name, traffic): &'a (&'static str, Traffic)| {
+        let work = |mut engine| {
+            let spans = traffic::run(&mut engine, traffic.records());
+            spans + traffic::finish(&mut engine)
+        };
+        Case::new(name, MESSAGES, traffic::engine, work)
+    };
+    Group {
+        name,
+        rounds: ROUNDS,
+        cases: traffic.iter().map(case).collect(),
     }
 }
-
-criterion_group! {
-    name = all;
-    config = Criterion::default().with_measurement(CpuTime).without_plots();
-    targets = engine
-}
-criterion_main!(all);

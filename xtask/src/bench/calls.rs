@@ -11,9 +11,10 @@ use anyhow::{Context, Result};
 use testbed::{Artifacts, Tracer};
 
 use super::{
-    criterion, daemon,
+    daemon,
     paired::{AGREEMENT, Estimate},
     processors::Processors,
+    programs,
     row::{Row, Target, median},
     start::connected,
 };
@@ -45,7 +46,7 @@ struct Case {
 
 pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
     build::build()?;
-    let frames = criterion::frames(artifacts)?;
+    let frames = programs::frames(artifacts)?;
     let send = std::fs::read(frames.join("send-json")).context("a send")?;
     let pulled = std::fs::read(frames.join("pull-1")).context("a pull's answer")?;
     let mut cases = cases(with_body(send, BYTES)?, pulled)?;

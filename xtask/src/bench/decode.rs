@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use testbed::{Artifacts, artifacts::CLIENT_VERSIONS};
 
 use super::{
-    criterion,
+    programs,
     row::{Row, Target, micros},
 };
 
@@ -34,17 +34,20 @@ const FRAMES: [(&str, &str, f64, f64); 3] = [
 ];
 
 pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
-    criterion::run(artifacts, "decode")?;
+    let times = programs::times(artifacts, "decode")?;
     let allocations = allocations(artifacts)?;
     let java = java(artifacts)?;
     let mut rows = Vec::new();
-    for (name, what, limit, times) in FRAMES {
-        let ours = criterion::time(artifacts, name, "rmqtrace")?;
-        let theirs = criterion::time(artifacts, name, "rocketmq-protocol")?;
+    for (name, what, limit, faster) in FRAMES {
+        let time = |decoder: &str| {
+            let time = times.get(&format!("{name}/{decoder}"));
+            time.with_context(|| format!("{decoder} was not measured for {name}"))
+        };
+        let (ours, theirs) = (time("rmqtrace")?, time("rocketmq-protocol")?);
         let javas = java
             .get(name)
             .with_context(|| format!("Java did not measure {name}"))?;
-        let limit = limit.min(theirs.ns / times);
+        let limit = limit.min(theirs.ns / faster);
         let allocated = |decoder: &str| {
             allocations
                 .get(&format!("{name}/{decoder}"))
@@ -57,13 +60,14 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
             measure: what.to_owned(),
             ours: format!("{} ± {:.0} %", micros(ours.ns), ours.noise * 100.0),
             others: format!(
-                "crate {} ({:.1}×), Java {} ({:.1}×)",
+                "crate {} ({:.1}× ± {:.1}), Java {} ({:.1}×)",
                 micros(theirs.ns),
-                theirs.ns / ours.ns,
+                theirs.ratio.value,
+                theirs.ratio.error,
                 micros(*javas),
                 javas / ours.ns
             ),
-            target: format!("≤ {}, ≥ {times:.0}× the crate", micros(limit)),
+            target: format!("≤ {}, ≥ {faster:.0}× the crate", micros(limit)),
             verdict: Target::AtMost(limit).verdict(ours.ns),
             command: command.clone(),
         });
@@ -86,7 +90,7 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
 
 /// Calls of the allocator, by frame and decoder.
 fn allocations(artifacts: &Artifacts) -> Result<HashMap<String, u64>> {
-    let text = criterion::output(artifacts, "allocations")?;
+    let text = programs::output(artifacts, "allocations")?;
     let line = |line: &str| {
         let mut words = line.split(' ');
         Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
@@ -96,7 +100,7 @@ fn allocations(artifacts: &Artifacts) -> Result<HashMap<String, u64>> {
 
 /// Nanoseconds of Java's decoder, by frame.
 fn java(artifacts: &Artifacts) -> Result<HashMap<String, f64>> {
-    let frames = criterion::frames(artifacts)?;
+    let frames = programs::frames(artifacts)?;
     let version = CLIENT_VERSIONS[0];
     let output = Command::new("java")
         .arg("-cp")

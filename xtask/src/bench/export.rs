@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail};
 use testbed::{Artifacts, totals::total};
 
 use super::{
-    criterion,
+    programs,
     row::{Row, Target, micros, thousands},
 };
 use crate::build;
@@ -37,8 +37,8 @@ const EXPORTER: &str = "export-otlp";
 
 pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
     let binary = build::build()?;
-    let capture = criterion::target(artifacts).join("traffic.pcapng");
-    let written = Command::new(criterion::hot_paths(artifacts)?)
+    let capture = programs::target(artifacts).join("traffic.pcapng");
+    let written = Command::new(programs::hot_paths(artifacts)?)
         .arg("capture")
         .arg(&capture)
         .arg(MESSAGES.to_string())

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use testbed::Artifacts;
 
 use super::{
-    criterion,
+    programs,
     row::{Row, thousands},
 };
 use crate::console;
@@ -109,7 +109,7 @@ fn difference(expected: f64, counted: f64) -> Option<f64> {
 
 /// Instructions of each path for one time.
 fn count(artifacts: &Artifacts) -> Result<Counts> {
-    let program = criterion::hot_paths(artifacts)?;
+    let program = programs::hot_paths(artifacts)?;
     let paths = Command::new(&program).output()?;
     let mut counts = Counts::new();
     for path in String::from_utf8_lossy(&paths.stdout).lines() {

@@ -4,7 +4,7 @@
 //! `tests/bench`; Java's decoder in `tests/testbed/java`.
 
 mod calls;
-mod criterion;
+
 mod daemon;
 mod decode;
 mod engine;
@@ -14,6 +14,7 @@ mod machine;
 mod page;
 mod paired;
 mod processors;
+mod programs;
 mod row;
 mod saturated;
 mod start;

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use testbed::{Artifacts, frames::json};
 
 use super::{
-    criterion,
+    programs,
     row::{Row, Target, median},
 };
 use crate::build;
@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
     let binary = build::build()?;
     let size = fs::metadata(&binary)?.len() as f64 / (1024.0 * 1024.0);
-    let send = fs::read(criterion::frames(artifacts)?.join("send-json"))?;
+    let send = fs::read(programs::frames(artifacts)?.join("send-json"))?;
     let starts = with_traffic(&send, || {
         (0..STARTS).map(|_| start(&binary)).collect::<Result<Vec<_>>>()
     })?;
