@@ -219,10 +219,14 @@ impl Engine {
 
     fn data(&mut self, data: Data<'_>) {
         let id = data.connection;
-        if !self.connections.contains_key(&id) {
-            self.insert(id, Connection::unannounced(&data), data.end);
-        }
-        if let Some(connection) = self.connections.to_back(&id) {
+        let known = match self.connections.to_back(&id) {
+            Some(connection) => Some(connection),
+            None => {
+                self.insert(id, Connection::unannounced(&data), data.end);
+                self.connections.get_mut(&id)
+            }
+        };
+        if let Some(connection) = known {
             connection.handle_data(&data, &mut self.lifecycle);
             let deadline = connection.deadline();
             self.timers.arm(&id, &mut connection.armed, deadline);
