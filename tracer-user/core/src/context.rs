@@ -100,26 +100,31 @@ impl<'a> Carriers<'a> {
     }
 
     /// Takes in a property, if it is one of them.
+    #[inline]
     pub fn note(&mut self, name: &[u8], value: &'a [u8]) {
-        // most names of most messages are told apart by their length
-        let (expected, slot) = match name {
-            [_, _] => ("b3", &mut self.b3),
-            [_, _, _] => ("sw8", &mut self.sw8),
-            [b't' | b'T', ..] if name.len() == 10 => ("tracestate", &mut self.state),
-            [b't' | b'T', ..] if name.len() == 11 => ("traceparent", &mut self.parent),
-            [_, _, _, _, _, b't' | b'T', ..] if name.len() == 12 => {
-                ("X-B3-TraceId", &mut self.b3_parts.trace)
-            }
-            [b'u' | b'U', ..] if name.len() == 13 => ("uber-trace-id", &mut self.uber),
-            _ => match name.len() {
-                10 => ("X-B3-Flags", &mut self.b3_parts.flags),
-                11 => ("X-B3-SpanId", &mut self.b3_parts.span),
-                12 => ("X-B3-Sampled", &mut self.b3_parts.sampled),
-                13 => ("TRACE_CONTEXT", &mut self.context),
+        // nearly all names of nearly all messages are told apart by their length and a letter
+        let (expected, slot): (&[u8], _) = match *name {
+            [b'b' | b'B', _] => (b"b3", &mut self.b3),
+            [b's' | b'S', _, _] => (b"sw8", &mut self.sw8),
+            [b't' | b'T', ..] => match name.len() {
+                10 => (b"tracestate", &mut self.state),
+                11 => (b"traceparent", &mut self.parent),
+                13 => (b"TRACE_CONTEXT", &mut self.context),
                 _ => return,
             },
+            [b'u' | b'U', ..] if name.len() == 13 => (b"uber-trace-id", &mut self.uber),
+            [b'x' | b'X', b'-', ..] => match name.len() {
+                10 => (b"X-B3-Flags", &mut self.b3_parts.flags),
+                11 => (b"X-B3-SpanId", &mut self.b3_parts.span),
+                12 if matches!(name, [_, _, _, _, _, b't' | b'T', ..]) => {
+                    (b"X-B3-TraceId", &mut self.b3_parts.trace)
+                }
+                12 => (b"X-B3-Sampled", &mut self.b3_parts.sampled),
+                _ => return,
+            },
+            _ => return,
         };
-        if name.eq_ignore_ascii_case(expected.as_bytes())
+        if (name == expected || name.eq_ignore_ascii_case(expected))
             && let Ok(value) = std::str::from_utf8(value)
         {
             slot.get_or_insert(value);
@@ -137,41 +142,37 @@ pub fn look_up_in(carriers: &Carriers<'_>, properties: &Properties, named: &[Con
     if carriers.is_empty() && named.is_empty() {
         return Lookup::default();
     }
+    let mut found = Lookup::default();
+    let mut flags = None;
+    let mut take = |form, state: Option<&str>| match form {
+        Form::Context(context) => {
+            found.carried.get_or_insert_with(|| Carried {
+                context,
+                state: state
+                    .filter(|state| state.len() <= TRACE_STATE_MAX)
+                    .map(Arc::from),
+            });
+        }
+        Form::Flags(said) => flags = flags.or(said),
+        Form::Malformed => found.malformed += 1,
+    };
+    for property in named {
+        let same = |name: &str| name.eq_ignore_ascii_case(&property.name);
+        if let Some((_, value)) = properties.iter().find(|(name, _)| same(name)) {
+            take(property.format.read(value), None);
+        }
+    }
+    if let Some(text) = carriers.parent {
+        take(form::w3c(text), carriers.state);
+    }
     let usual = [
-        carriers.parent.map(form::w3c),
         carriers.context.map(form::w3c),
         carriers.sw8.map(other::sw8),
         carriers.b3.map(other::b3),
         carriers.b3_parts.form(),
         carriers.uber.map(other::jaeger),
     ];
-    let named = named.iter().filter_map(|property| {
-        let (_, value) = properties
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(&property.name))?;
-        Some((false, property.format.read(value)))
-    });
-    let usual = usual
-        .into_iter()
-        .enumerate()
-        .filter_map(|(index, form)| Some((index == 0, form?)));
-    let mut found = Lookup::default();
-    let mut flags = None;
-    for (is_parent, form) in named.chain(usual) {
-        match form {
-            Form::Context(context) => {
-                found.carried.get_or_insert_with(|| Carried {
-                    context,
-                    state: carriers
-                        .state
-                        .filter(|state| is_parent && state.len() <= TRACE_STATE_MAX)
-                        .map(Arc::from),
-                });
-            }
-            Form::Flags(said) => flags = flags.or(said),
-            Form::Malformed => found.malformed += 1,
-        }
-    }
+    usual.into_iter().flatten().for_each(|form| take(form, None));
     found.flags = flags.filter(|_| found.carried.is_none());
     found
 }

@@ -132,15 +132,20 @@ pub(super) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 fn hex_bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    let (pairs, []) = text.as_chunks::<2>() else {
+    if text.len() != 2 * N {
         return None;
-    };
-    let pairs: &[[u8; 2]; N] = pairs.try_into().ok()?;
-    let mut wrong = 0;
-    let out = pairs.map(|[high, low]| {
-        let (high, low) = (hex::of_lower_case(high), hex::of_lower_case(low));
-        wrong |= high | low;
-        high << 4 | low
-    });
-    (wrong & 0xf0 == 0).then_some(out)
+    }
+    let mut out = [0; N];
+    let ((words, digits), (fours, ones)) = (text.as_chunks(), out.as_chunks_mut());
+    for (four, word) in fours.iter_mut().zip(words) {
+        *four = hex::of_lower_case_word(*word)?;
+    }
+    for (one, [high, low]) in ones.iter_mut().zip(digits.as_chunks().0) {
+        let (high, low) = (hex::of_lower_case(*high), hex::of_lower_case(*low));
+        if (high | low) > 15 {
+            return None;
+        }
+        *one = high << 4 | low;
+    }
+    Some(out)
 }
