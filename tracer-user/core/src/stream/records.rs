@@ -219,25 +219,35 @@ impl<R: Record> Records<R> {
 
     /// The tail of a record is there.
     fn complete(&mut self, tail: &[u8]) {
-        let before = self.messages.last();
-        let message = self.fixed.take().map(|fixed| R::parse_tail(fixed, tail, before));
-        let Some(Ok(message)) = message else {
+        let Some(fixed) = self.fixed.take() else {
             self.incomplete = true;
             return;
         };
-        let inner = self.wrapped.take().map(|wrapped| message.unwrap(&wrapped));
+        let Ok(message) = R::parse_tail(fixed, tail, self.messages.last()) else {
+            self.incomplete = true;
+            return;
+        };
         let room = MAX_MESSAGES.saturating_sub(self.messages.len());
-        match inner {
-            Some(Some(inner)) => {
+        let Some(wrapped) = self.wrapped.take() else {
+            if room > 0 {
+                self.messages.push(message);
+            } else {
+                self.incomplete = true;
+            }
+            return;
+        };
+        match message.unwrap(&wrapped) {
+            Some(inner) => {
                 self.incomplete |= inner.len() > room;
                 self.messages.extend(inner.into_iter().take(room));
             }
             // nobody can tell what is in it
-            Some(None) | None if room > 0 => {
-                self.incomplete |= inner.is_some();
-                self.messages.push(message);
+            None => {
+                self.incomplete = true;
+                if room > 0 {
+                    self.messages.push(message);
+                }
             }
-            Some(None) | None => self.incomplete = true,
         }
     }
 

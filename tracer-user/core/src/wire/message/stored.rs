@@ -84,6 +84,7 @@ impl Record for StoredMessage {
         Some(messages)
     }
 
+    #[inline(always)]
     fn parse_head(bytes: &[u8]) -> Result<Head<Fixed>, Malformed> {
         let Some(start) = Start::read(bytes) else {
             return Ok(Head::More(UP_TO_SYS_FLAG));
@@ -127,6 +128,7 @@ impl Record for StoredMessage {
         }
     }
 
+    #[inline(always)]
     fn parse_tail(
         fixed: Fixed,
         tail: &[u8],
@@ -175,6 +177,7 @@ impl Start {
 }
 
 /// The whole head; `None` where a port is none.
+#[inline(always)]
 fn fixed(start: &Start, head: &[u8]) -> Option<StoredMessage> {
     let input = &mut head.get(UP_TO_SYS_FLAG..)?;
     let flags = SysFlag(start.sys_flag);
