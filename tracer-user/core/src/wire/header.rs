@@ -1,29 +1,21 @@
 //! The header of a frame in both codecs: JSON (§1.2) and binary (§1.3).
 //!
 //! A header keeps its raw bytes. Remark and `extFields` are ranges in them: parsing copies nothing, and
-//! allocates only for more than [`INLINE_FIELDS`] fields. A field's JSON escapes are resolved where they stand, so
+//! allocates only for more fields than known clients send. A field's JSON escapes are resolved where they stand, so
 //! that properties can be shared; what takes more room than its escape is unescaped when it is asked for. Text that
 //! is not UTF-8 comes with replacement characters.
 //!
-//! Limits: [`MAX_FIELDS`] fields, and the nesting bound of the JSON scanner.
+//! Limits: the number of fields, and the nesting bound of the JSON scanner.
 
 mod binary;
+mod fields;
 mod json;
 mod text;
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use smallvec::SmallVec;
-
-use self::text::Text;
+use self::{fields::Fields, text::Text};
 use super::{Language, Malformed, Properties, RequestCode, ResponseCode};
-
-/// Fields that need no allocation: what a send header of any known client has.
-const INLINE_FIELDS: usize = 18;
-/// Most `extFields` of one header.
-const MAX_FIELDS: usize = 256;
-
-type Fields = SmallVec<[(Text, Text); INLINE_FIELDS]>;
 
 /// Fields that [`fmt::Debug`] shows without their value (§2.1).
 const SECRETS: [&str; 3] = ["AccessKey", "Signature", "SecurityToken"];
@@ -64,36 +56,6 @@ pub struct Header {
     pub flag: i32,
     remark: Option<Text>,
     fields: Fields,
-    letters: Letters,
-}
-
-/// Where the fields stand whose names are a lower-case letter, as all of a V2 send's are: one more than their index.
-#[derive(Clone, Copy, PartialEq, Default)]
-struct Letters([u8; 26]);
-
-impl Letters {
-    /// None where the last field of a name may be one that is not looked at here.
-    fn of(fields: &Fields, raw: &[u8]) -> Letters {
-        let mut letters = Letters::default();
-        if fields.len() >= MAX_FIELDS || fields.iter().any(|(key, _)| key.escaped()) {
-            return letters;
-        }
-        for (index, (key, _)) in (1..=u8::MAX).zip(fields) {
-            if let [letter] = key.raw(raw)
-                && let Some(place) = letters.0.get_mut(usize::from(letter.wrapping_sub(b'a')))
-            {
-                *place = index;
-            }
-        }
-        letters
-    }
-
-    /// The place of a field in `fields`, if it has one.
-    fn find(&self, name: &str) -> Option<usize> {
-        let [letter] = name.as_bytes() else { return None };
-        let place = *self.0.get(usize::from(letter.wrapping_sub(b'a')))?;
-        usize::from(place).checked_sub(1)
-    }
 }
 
 impl Header {
@@ -144,12 +106,12 @@ impl Header {
 
     /// A field as a whole number.
     pub fn int(&self, name: &str) -> Option<i64> {
-        self.field(name)?.trim().parse().ok()
+        self.find(name)?.int(&self.raw)
     }
 
     /// A field as Java reads a boolean: `true` in any case, else `false`. `None` where there is no such field.
     pub fn bool(&self, name: &str) -> Option<bool> {
-        self.field(name).map(|v| v.eq_ignore_ascii_case("true"))
+        self.find(name).map(|text| text.is_true(&self.raw))
     }
 
     /// All fields in the order of the wire, repeated ones too.
@@ -167,14 +129,7 @@ impl Header {
     }
 
     fn find(&self, name: &str) -> Option<Text> {
-        if let Some((_, value)) = self.letters.find(name).and_then(|place| self.fields.get(place)) {
-            return Some(*value);
-        }
-        self.fields
-            .iter()
-            .rev()
-            .find(|(key, _)| key.is(&self.raw, name))
-            .map(|(_, value)| *value)
+        self.fields.find(&self.raw, name)
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::{Fields, Header, Letters, MAX_FIELDS, Text, text::Escapes};
+use super::{Fields, Header, Text, text::Escapes};
 use crate::wire::{Language, Malformed};
 
 /// POP-family request codes do not fit into 16 bits and travel modulo 65536.
@@ -39,7 +39,6 @@ pub(super) fn parse(raw: Arc<[u8]>) -> Result<Header, Malformed> {
         opaque,
         flag,
         remark: (!remark.is_empty()).then(|| Text::new(remark, Escapes::None)),
-        letters: Letters::of(&fields, &raw),
         fields,
         raw,
     })
@@ -53,7 +52,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn entries(&mut self) -> Result<Fields, Malformed> {
-        let mut fields = Fields::new();
+        let mut fields = Fields::default();
         while self.at < self.raw.len() {
             let entry = self.at;
             let what = "extFields entry";
@@ -62,7 +61,7 @@ impl Reader<'_> {
             let length = u32::from_be_bytes(self.array(what)?);
             let value = self.range(length, what)?;
             let wrong = |what| Err(Malformed { what, at: entry });
-            if fields.len() == MAX_FIELDS {
+            if fields.is_full() {
                 return wrong("number of extFields");
             }
             let bytes = self.raw.get(key.clone()).unwrap_or_default();
@@ -71,7 +70,11 @@ impl Reader<'_> {
             }
             // Java reads an empty key as null: no field
             if !key.is_empty() {
-                fields.push((Text::new(key, Escapes::None), Text::new(value, Escapes::None)));
+                fields.push(
+                    self.raw,
+                    Text::new(key, Escapes::None),
+                    Text::new(value, Escapes::None),
+                );
             }
         }
         Ok(fields)

@@ -7,16 +7,13 @@
 use std::sync::Arc;
 
 use super::{
-    Fields, Header, Letters, MAX_FIELDS, Text,
-    text::{Escapes, escape},
+    Fields, Header, Text,
+    text::{Escapes, escape, number},
 };
 use crate::wire::{Language, Malformed, scan};
 
 /// Deepest nesting of arrays and objects in a value that is skipped.
 const MAX_DEPTH: u32 = 32;
-
-/// Most digits of a number that is read: some more than fit into 32 bits, none that overflow 64.
-const MAX_DIGITS: usize = 18;
 
 /// A value, as far as a header needs to know.
 #[derive(Clone, Copy)]
@@ -40,7 +37,7 @@ struct Members {
 }
 
 pub(super) fn parse(mut raw: Arc<[u8]>) -> Result<Header, Malformed> {
-    let (mut members, mut fields) = (Members::default(), Fields::new());
+    let (mut members, mut fields) = (Members::default(), Fields::default());
     let mut scanner = Scanner {
         raw: &raw,
         at: 0,
@@ -51,7 +48,7 @@ pub(super) fn parse(mut raw: Arc<[u8]>) -> Result<Header, Malformed> {
         return Err(Malformed { what, at });
     }
     if let Some(raw) = Arc::get_mut(&mut raw) {
-        fields.iter_mut().for_each(|(_, value)| value.unescape_in(raw));
+        fields.unescape(raw);
     }
     let missing = |what| Malformed { what, at: raw.len() };
     Ok(Header {
@@ -61,7 +58,6 @@ pub(super) fn parse(mut raw: Arc<[u8]>) -> Result<Header, Malformed> {
         opaque: members.opaque.ok_or(missing("opaque"))?,
         flag: members.flag.ok_or(missing("flag"))?,
         remark: members.remark,
-        letters: Letters::of(&fields, &raw),
         fields,
         raw,
     })
@@ -119,11 +115,11 @@ impl Scanner<'_> {
         self.object(|scanner, key| {
             let at = scanner.at;
             if let Some(value) = scanner.value(MAX_DEPTH)?.text() {
-                if fields.len() == MAX_FIELDS {
+                if fields.is_full() {
                     scanner.at = at;
                     return scanner.fail("number of extFields");
                 }
-                fields.push((key, value));
+                fields.push(scanner.raw, key, value);
             }
             Some(())
         })
@@ -278,18 +274,11 @@ impl Scanner<'_> {
         let (Value::Text(text) | Value::Bare(text)) = value else {
             return None;
         };
-        let (negative, digits) = match text.raw(self.raw) {
-            [b'-', digits @ ..] => (true, digits),
-            digits => (false, digits),
+        let value = match text.raw(self.raw) {
+            [b'-', digits @ ..] => -number(digits)?,
+            digits => number(digits)?,
         };
-        if !(1..=MAX_DIGITS).contains(&digits.len()) {
-            return None;
-        }
-        let value = digits.iter().try_fold(0i64, |n, b| {
-            let digit = b.wrapping_sub(b'0');
-            (digit < 10).then_some(n * 10 + i64::from(digit))
-        })?;
-        i32::try_from(if negative { -value } else { value }).ok()
+        i32::try_from(value).ok()
     }
 
     fn language(&self, value: Value) -> Option<Language> {

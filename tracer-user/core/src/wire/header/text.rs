@@ -12,6 +12,9 @@ const ESCAPED: u32 = 1 << 31;
 /// Likewise, where all of them are longer than what they stand for.
 const SHRINKING: u32 = 1 << 30;
 
+/// Most digits of a number that cannot overflow 64 bits.
+const MAX_DIGITS: usize = 18;
+
 /// What escapes there are in a JSON string.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Escapes {
@@ -39,8 +42,20 @@ pub(super) fn escape(rest: &[u8]) -> Escapes {
     if shrinks { Escapes::Shrinking } else { Escapes::Any }
 }
 
+/// What digits say, if there are no more of them than fit and nothing else.
+#[inline]
+pub(super) fn number(digits: &[u8]) -> Option<i64> {
+    if !(1..=MAX_DIGITS).contains(&digits.len()) {
+        return None;
+    }
+    digits.iter().try_fold(0, |n, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then_some(n * 10 + i64::from(digit))
+    })
+}
+
 /// A range of a header's raw bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Text {
     start: u32,
     /// Length, with [`ESCAPED`] and [`SHRINKING`].
@@ -90,6 +105,21 @@ impl Text {
         }
     }
 
+    /// The text's byte, if it has only one.
+    #[inline(always)]
+    pub(super) fn only_byte(self, whole: &[u8]) -> Option<u8> {
+        if self.length == 1 {
+            return whole.get(self.start as usize).copied();
+        }
+        if !self.escaped() {
+            return None;
+        }
+        match self.decode(whole).as_bytes() {
+            [byte] => Some(*byte),
+            _ => None,
+        }
+    }
+
     /// The text itself.
     pub(super) fn decode(self, whole: &[u8]) -> Cow<'_, str> {
         if self.escaped() {
@@ -97,6 +127,26 @@ impl Text {
         } else {
             let raw = self.raw(whole);
             std::str::from_utf8(raw).map_or_else(|_| String::from_utf8_lossy(raw), Cow::Borrowed)
+        }
+    }
+
+    /// As a whole number.
+    pub(super) fn int(self, whole: &[u8]) -> Option<i64> {
+        // mostly it is digits and nothing else
+        let plain = if self.escaped() {
+            None
+        } else {
+            number(self.raw(whole))
+        };
+        plain.or_else(|| self.decode(whole).trim().parse().ok())
+    }
+
+    /// Whether it is `true` in any case.
+    pub(super) fn is_true(self, whole: &[u8]) -> bool {
+        if self.escaped() {
+            self.decode(whole).eq_ignore_ascii_case("true")
+        } else {
+            self.raw(whole).eq_ignore_ascii_case(b"true")
         }
     }
 
