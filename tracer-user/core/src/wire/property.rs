@@ -3,7 +3,7 @@
 //! Read as Java reads them: an entry without name or value is no entry, a value may itself contain 0x01, the
 //! last 0x02 may be missing, and of a repeated name the last value counts.
 
-use super::{scan, shared::Shared};
+use super::{scan::Marks, shared::Shared};
 
 /// Between a name and its value.
 const NAME_END: u8 = 1;
@@ -43,7 +43,11 @@ impl Properties {
 
     /// All entries with a name and a value, in order, whether they are UTF-8 or not.
     pub fn entries(&self) -> Entries<'_> {
-        Entries { raw: &self.0, at: 0 }
+        Entries {
+            raw: &self.0,
+            at: 0,
+            marks: Marks::new(),
+        }
     }
 }
 
@@ -53,6 +57,7 @@ pub struct Entries<'a> {
     raw: &'a [u8],
     /// Where the next one starts.
     at: usize,
+    marks: Marks<NAME_END, VALUE_END>,
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -61,20 +66,19 @@ impl<'a> Iterator for Entries<'a> {
     #[inline]
     fn next(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         while self.at < self.raw.len() {
-            let start = self.at;
-            let name_end = scan::find(self.raw, start, NAME_END, VALUE_END);
-            if self.raw.get(name_end) != Some(&NAME_END) {
+            let name = self.at..self.marks.next(self.raw, self.at);
+            if self.raw.get(name.end) != Some(&NAME_END) {
                 // no value
-                self.at = name_end + 1;
+                self.at = name.end + 1;
                 continue;
             }
-            let value_end = scan::find(self.raw, name_end + 1, VALUE_END, VALUE_END);
-            self.at = value_end + 1;
-            if start < name_end && name_end + 1 < value_end {
-                return Some((
-                    self.raw.get(start..name_end)?,
-                    self.raw.get(name_end + 1..value_end)?,
-                ));
+            let mut value = name.end + 1..self.marks.next(self.raw, name.end + 1);
+            while self.raw.get(value.end) == Some(&NAME_END) {
+                value.end = self.marks.next(self.raw, value.end + 1);
+            }
+            self.at = value.end + 1;
+            if !name.is_empty() && !value.is_empty() {
+                return Some((self.raw.get(name)?, self.raw.get(value)?));
             }
         }
         None

@@ -3,6 +3,9 @@
 //! Java, Go, C++ and the smaller clients differ in key order, in the keys they send, in whether values of
 //! `extFields` are strings, and in what follows the object; all of it is accepted. Keys that mean nothing here
 //! are skipped with whatever value they have, down to [`MAX_DEPTH`] levels.
+//!
+//! Nearly all that is read are fields of texts without escapes and white space, most of a letter and a few more: they
+//! are walked over from quote to quote, and anything else is left to the scanner.
 
 use std::sync::Arc;
 
@@ -10,7 +13,7 @@ use super::{
     Fields, Header, Text,
     text::{Escapes, escape, number},
 };
-use crate::wire::{Language, Malformed, scan};
+use crate::wire::{Language, Malformed, scan::Marks};
 
 /// Deepest nesting of arrays and objects in a value that is skipped.
 const MAX_DEPTH: u32 = 32;
@@ -36,18 +39,27 @@ struct Members {
     remark: Option<Text>,
 }
 
-pub(super) fn parse(mut raw: Arc<[u8]>) -> Result<Header, Malformed> {
+pub(super) fn parse(raw: Arc<[u8]>) -> Result<Header, Malformed> {
+    parse_with::<true>(raw)
+}
+
+/// `WALK`: with [`Scanner::plain_fields`], which changes nothing but the time it takes.
+fn parse_with<const WALK: bool>(mut raw: Arc<[u8]>) -> Result<Header, Malformed> {
     let (mut members, mut fields) = (Members::default(), Fields::default());
-    let mut scanner = Scanner {
+    let mut scanner = Scanner::<WALK> {
         raw: &raw,
         at: 0,
+        marks: Marks::new(),
+        escaped: false,
         wrong: "JSON header",
     };
     if scanner.document(&mut members, &mut fields).is_none() {
         let (what, at) = (scanner.wrong, scanner.at);
         return Err(Malformed { what, at });
     }
-    if let Some(raw) = Arc::get_mut(&mut raw) {
+    if scanner.escaped
+        && let Some(raw) = Arc::get_mut(&mut raw)
+    {
         fields.unescape(raw);
     }
     let missing = |what| Malformed { what, at: raw.len() };
@@ -65,14 +77,18 @@ pub(super) fn parse(mut raw: Arc<[u8]>) -> Result<Header, Malformed> {
 
 /// Where the scan stands. What reads something gives `None` where it is not there; then the scan is over, and
 /// stands where it went wrong.
-struct Scanner<'a> {
+struct Scanner<'a, const WALK: bool> {
     raw: &'a [u8],
     at: usize,
+    /// What ends a string, or a part of it.
+    marks: Marks<b'"', b'\\'>,
+    /// An escape has passed.
+    escaped: bool,
     /// What was wanted in vain.
     wrong: &'static str,
 }
 
-impl Scanner<'_> {
+impl<const WALK: bool> Scanner<'_, WALK> {
     /// One object, and nothing but white space around it: C++ ends with a line feed.
     fn document(&mut self, members: &mut Members, fields: &mut Fields) -> Option<()> {
         self.space();
@@ -112,17 +128,53 @@ impl Scanner<'_> {
         if self.peek() != Some(b'{') {
             return self.value(MAX_DEPTH).map(|_| ());
         }
-        self.object(|scanner, key| {
-            let at = scanner.at;
-            if let Some(value) = scanner.value(MAX_DEPTH)?.text() {
-                if fields.is_full() {
-                    scanner.at = at;
-                    return scanner.fail("number of extFields");
-                }
-                fields.push(scanner.raw, key, value);
+        self.expect(b'{', "object")?;
+        self.space();
+        if self.skip(b'}') {
+            return Some(());
+        }
+        loop {
+            if WALK {
+                self.plain_fields(fields);
             }
-            Some(())
-        })
+            let key = self.key()?;
+            let before = self.at;
+            if let Some(value) = self.value(MAX_DEPTH)?.text() {
+                if fields.is_full() {
+                    self.at = before;
+                    return self.fail("number of extFields");
+                }
+                fields.push(self.raw, key, value);
+            }
+            if !self.goes_on(b'}')? {
+                return Some(());
+            }
+        }
+    }
+
+    /// Passes fields as all clients but a few write them, `"key":"value",` without escapes and with another field
+    /// behind. The first one that is anything else is left.
+    #[inline(never)]
+    fn plain_fields(&mut self, fields: &mut Fields) {
+        // copies, which the compiler keeps in registers
+        let (raw, mut marks) = (self.raw, self.marks);
+        while raw.get(self.at) == Some(&b'"') && !fields.is_full() {
+            let key = self.at + 1..marks.next(raw, self.at + 1);
+            if !stands_at(raw, key.end, b"\":\"") {
+                break;
+            }
+            let value = key.end + 3..marks.next(raw, key.end + 3);
+            if !stands_at(raw, value.end, b"\",\"") {
+                break;
+            }
+            self.at = value.end + 2;
+            fields.push(
+                raw,
+                Text::new(key, Escapes::None),
+                Text::new(value, Escapes::None),
+            );
+        }
+        self.marks = marks;
     }
 
     /// `{ "key" : … , … }`; `member` reads each value, from its first byte on.
@@ -134,15 +186,24 @@ impl Scanner<'_> {
             return Some(());
         }
         loop {
-            let key = self.string()?;
-            self.space();
-            self.expect(b':', "colon")?;
-            self.space();
+            let key = self.key()?;
             member(self, key)?;
             if !self.goes_on(b'}')? {
                 return Some(());
             }
         }
+    }
+
+    /// `"key" :`, and the white space behind it.
+    #[inline(always)]
+    fn key(&mut self) -> Option<Text> {
+        let key = self.string()?;
+        if !self.skip(b':') {
+            self.space();
+            self.expect(b':', "colon")?;
+        }
+        self.space();
+        Some(key)
     }
 
     /// `[ … , … ]`, skipped.
@@ -204,19 +265,28 @@ impl Scanner<'_> {
     fn string(&mut self) -> Option<Text> {
         self.expect(b'"', "string")?;
         let start = self.at;
+        self.at = self.marks.next(self.raw, start);
+        let escapes = match self.peek() {
+            Some(b'"') => Escapes::None,
+            _ => self.escapes()?,
+        };
+        let text = Text::new(start..self.at, escapes);
+        self.at += 1;
+        Some(text)
+    }
+
+    /// The rest of a string, from its first escape on, to the quote behind it.
+    #[inline(never)]
+    fn escapes(&mut self) -> Option<Escapes> {
         let mut escapes = Escapes::None;
+        self.escaped = true;
         loop {
-            self.at = scan::find(self.raw, self.at, b'"', b'\\');
             match self.raw.get(self.at..) {
-                Some([b'"', ..]) => {
-                    let text = Text::new(start..self.at, escapes);
-                    self.at += 1;
-                    return Some(text);
-                }
+                Some([b'"', ..]) => return Some(escapes),
                 // whatever is escaped, a quote above all, does not end the string
                 Some([_, escaped @ ..]) if !escaped.is_empty() => {
                     escapes = escapes.and(escape(escaped));
-                    self.at += 2;
+                    self.at = self.marks.next(self.raw, self.at + 2);
                 }
                 _ => return self.fail("string"),
             }
@@ -226,12 +296,14 @@ impl Scanner<'_> {
     /// Behind a member: whether a comma leads to the next one, or `closing` ends it.
     #[inline]
     fn goes_on(&mut self, closing: u8) -> Option<bool> {
-        self.space();
-        if self.skip(b',') {
+        if !self.skip(b',') {
             self.space();
-            return Some(true);
+            if !self.skip(b',') {
+                return self.expect(closing, "end of object or array").map(|()| false);
+            }
         }
-        self.expect(closing, "end of object or array").map(|()| false)
+        self.space();
+        Some(true)
     }
 
     #[inline]
@@ -289,6 +361,11 @@ impl Scanner<'_> {
     }
 }
 
+#[inline]
+fn stands_at<const N: usize>(raw: &[u8], at: usize, bytes: &[u8; N]) -> bool {
+    raw.get(at..).and_then(|rest| rest.first_chunk()) == Some(bytes)
+}
+
 /// Bytes of numbers, `true` and `false`.
 fn is_bare(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.')
@@ -301,6 +378,89 @@ impl Value {
         match self {
             Value::Text(text) | Value::Bare(text) => Some(text),
             Value::Null | Value::Nested => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*, sample::Index};
+
+    use super::*;
+
+    /// What stands between the quotes of a string.
+    fn text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            4 => "[a-z]",
+            4 => "[a-zA-Z0-9_:,{}éß ]{0,80}",
+            2 => "([a-zA-Z]{0,12}(\\\\u000[12]|\\\\[\"\\\\nq]|\\\\u(d83d|20ac|0061|00))){0,12}",
+        ]
+    }
+
+    fn value() -> impl Strategy<Value = String> {
+        prop_oneof![
+            9 => text().prop_map(|text| format!("\"{text}\"")),
+            1 => "-?[0-9]{1,12}|true|null|\\[ ?1,\"a\\\\\"\"\\]|\\{\"a\": [0-9]\\}",
+        ]
+    }
+
+    /// Members of an object, mostly without white space between them.
+    fn members(most: usize) -> impl Strategy<Value = String> {
+        let space = || prop_oneof![9 => Just(""), 1 => Just(" "), 1 => Just("\n\t")];
+        let member = (text(), space(), space(), value(), space(), space())
+            .prop_map(|(key, a, b, value, c, d)| [d, "\"", &key, "\"", a, ":", b, &value, c].concat());
+        vec(member, 0..most).prop_map(|members| members.join(","))
+    }
+
+    /// Headers, and what becomes of them when a few bytes change.
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        let changed = prop_oneof![Just(b'"'), Just(b'\\'), Just(b','), Just(b' '), any::<u8>()];
+        let changes = prop_oneof![3 => Just(0..1), 1 => Just(1..4)]
+            .prop_flat_map(move |number| vec((any::<Index>(), changed.clone(), any::<bool>()), number));
+        (members(4), members(40), changes).prop_map(|(others, fields, changes)| {
+            let comma = if others.is_empty() { "" } else { "," };
+            let mut bytes =
+                format!("{{\"code\":310,\"extFields\":{{{fields}}},\"flag\":0,\"opaque\":7{comma}{others}}}")
+                    .into_bytes();
+            for (at, byte, insert) in changes {
+                let at = at.index(bytes.len());
+                if insert {
+                    bytes.insert(at, byte);
+                } else {
+                    bytes[at] = byte;
+                }
+            }
+            bytes
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        /// The walk over plain fields finds what the rest of the scanner finds, good or bad.
+        #[test]
+        fn with_and_without_the_walk(bytes in bytes()) {
+            let with = parse_with::<true>(Arc::from(&bytes[..]));
+            prop_assert_eq!(with, parse_with::<false>(Arc::from(&bytes[..])));
+        }
+
+        /// Bytes that somebody else has too are not written to, and say the same.
+        #[test]
+        fn escapes_in_place_and_on_demand(bytes in bytes()) {
+            let shared: Arc<[u8]> = Arc::from(&bytes[..]);
+            let Ok(on_demand) = parse(shared.clone()) else { return Ok(()) };
+            prop_assert_eq!(&shared[..], &bytes[..]);
+            let in_place = parse(Arc::from(&bytes[..])).unwrap();
+            prop_assert!(in_place.fields().eq(on_demand.fields()));
+            // a name with other bytes than UTF-8 is not found by what is shown of it
+            let names = on_demand.fields().map(|(name, _)| name);
+            for name in names.filter(|name| !name.contains(char::REPLACEMENT_CHARACTER)) {
+                let last = on_demand.fields().filter(|(other, _)| *other == name).last();
+                prop_assert_eq!(on_demand.field(&name), last.map(|(_, value)| value));
+                prop_assert_eq!(in_place.int(&name), on_demand.int(&name));
+                prop_assert_eq!(in_place.bool(&name), on_demand.bool(&name));
+            }
+            prop_assert_eq!(in_place.properties(), on_demand.properties());
         }
     }
 }

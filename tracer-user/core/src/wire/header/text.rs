@@ -4,7 +4,7 @@ use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use crate::{
     hex,
-    wire::{scan, shared::Shared},
+    wire::{scan::Marks, shared::Shared},
 };
 
 /// Marks a range that has escapes; lengths stay below it, because a header is shorter than 2^24 bytes.
@@ -27,19 +27,34 @@ pub(super) enum Escapes {
 
 impl Escapes {
     /// These and one more.
+    #[inline]
     pub(super) fn and(self, more: Escapes) -> Escapes {
         if self == Escapes::Any { self } else { more }
     }
 }
 
 /// What the escape is whose backslash stands before `rest`.
+#[inline(always)]
 pub(super) fn escape(rest: &[u8]) -> Escapes {
-    let shrinks = match rest {
-        [b'u', rest @ ..] => hex4(rest).is_some_and(|(unit, _)| char::from_u32(unit).is_some()),
-        [c, ..] => simple(*c) != char::REPLACEMENT_CHARACTER,
-        [] => false,
-    };
-    if shrinks { Escapes::Shrinking } else { Escapes::Any }
+    match resolve(rest) {
+        Some(_) => Escapes::Shrinking,
+        None => Escapes::Any,
+    }
+}
+
+/// What the escape stands for whose backslash stands before `rest`, and its length with the backslash. `None` where it
+/// is none, or not longer than what it stands for.
+#[inline(always)]
+fn resolve(rest: &[u8]) -> Option<(char, usize)> {
+    // what separates properties, and so nearly all escapes there are
+    if let Some((b"u000", [digit @ b'0'..=b'9', ..])) = rest.split_first_chunk() {
+        return Some((char::from(digit - b'0'), 6));
+    }
+    match rest {
+        [b'u', rest @ ..] => Some((char::from_u32(hex4(rest)?.0)?, 6)),
+        [c, ..] => Some((simple(*c), 2)).filter(|(c, _)| *c != char::REPLACEMENT_CHARACTER),
+        [] => None,
+    }
 }
 
 /// What digits say, if there are no more of them than fit and nothing else.
@@ -73,7 +88,7 @@ impl Text {
         };
         Text {
             start: range.start as u32,
-            length: range.len() as u32 & !(ESCAPED | SHRINKING) | marks,
+            length: (range.end - range.start) as u32 & !(ESCAPED | SHRINKING) | marks,
         }
     }
 
@@ -160,6 +175,7 @@ impl Text {
     }
 
     /// Resolves the escapes where they stand, if there is room for what they stand for and the rest is UTF-8.
+    #[inline]
     pub(super) fn unescape_in(&mut self, whole: &mut [u8]) {
         if self.length & SHRINKING == 0 {
             return;
@@ -167,7 +183,7 @@ impl Text {
         let Some(raw) = whole.get_mut(self.range()) else {
             return;
         };
-        if std::str::from_utf8(raw).is_ok()
+        if (raw.is_ascii() || std::str::from_utf8(raw).is_ok())
             && let Some(length) = shrink(raw)
         {
             self.length = length as u32;
@@ -177,22 +193,26 @@ impl Text {
 
 /// Resolves escapes that are all shorter then, in place. Returns the length of the text, which `raw` starts with.
 fn shrink(raw: &mut [u8]) -> Option<usize> {
-    let (mut from, mut to) = (0, 0);
-    loop {
-        let end = scan::find(raw, from, b'\\', b'\\');
-        raw.copy_within(from..end, to);
-        (from, to) = (end, to + end - from);
-        let (c, length) = match raw.get(from..)? {
-            [] => return Some(to),
-            [_, b'u', digits @ ..] => (char::from_u32(hex4(digits)?.0)?, 6),
-            [_, c, ..] => (simple(*c), 2),
-            [_] => return None,
-        };
-        let mut utf8 = [0; 4];
-        let utf8 = c.encode_utf8(&mut utf8).as_bytes();
-        raw.get_mut(to..to + utf8.len())?.copy_from_slice(utf8);
-        (from, to) = (from + length, to + utf8.len());
+    let mut marks = Marks::<b'\\', b'\\'>::new();
+    let mut from = marks.next(raw, 0);
+    let mut to = from;
+    while let Some([_, rest @ ..]) = raw.get(from..) {
+        let (c, length) = resolve(rest)?;
+        if c.is_ascii() {
+            *raw.get_mut(to)? = c as u8;
+            to += 1;
+        } else {
+            let mut utf8 = [0; 4];
+            let utf8 = c.encode_utf8(&mut utf8).as_bytes();
+            raw.get_mut(to..to + utf8.len())?.copy_from_slice(utf8);
+            to += utf8.len();
+        }
+        let plain = from + length;
+        from = marks.next(raw, plain);
+        raw.copy_within(plain..from, to);
+        to += from - plain;
     }
+    Some(to)
 }
 
 /// Resolves the escapes of a JSON string. What is no valid escape becomes a replacement character.
@@ -292,10 +312,13 @@ mod tests {
             (br"\u0001\q\q\q\q\q\q\q", false),
             (br"\u0001\u00g0", false),
         ] {
-            let escapes = (0..raw.len())
-                .filter(|at| raw[*at] == b'\\' && (*at == 0 || raw[at - 1] != b'\\'))
-                .fold(Escapes::None, |escapes, at| escapes.and(escape(&raw[at + 1..])));
             let mut bytes = [b"before", raw, b"behind"].concat();
+            let mut escapes = Escapes::None;
+            for at in 0..raw.len() {
+                if raw[at] == b'\\' && (at == 0 || raw[at - 1] != b'\\') {
+                    escapes = escapes.and(escape(&raw[at + 1..]));
+                }
+            }
             let mut text = Text::new(6..6 + raw.len(), escapes);
             let decoded = text.decode(&bytes).into_owned();
             text.unescape_in(&mut bytes);
