@@ -70,6 +70,22 @@ impl Lookup {
             other()
         }
     }
+
+    /// Takes in what the next property says, in order of preference. `state` came with it.
+    fn take(&mut self, form: Form, state: Option<&str>) {
+        match form {
+            Form::Context(context) => {
+                self.carried.get_or_insert_with(|| Carried {
+                    context,
+                    state: state
+                        .filter(|state| state.len() <= TRACE_STATE_MAX)
+                        .map(Arc::from),
+                });
+            }
+            Form::Flags(said) => self.flags = self.flags.or(said),
+            Form::Malformed => self.malformed += 1,
+        }
+    }
 }
 
 /// The properties that may carry a context; the first of each name.
@@ -143,37 +159,31 @@ pub fn look_up_in(carriers: &Carriers<'_>, properties: &Properties, named: &[Con
         return Lookup::default();
     }
     let mut found = Lookup::default();
-    let mut flags = None;
-    let mut take = |form, state: Option<&str>| match form {
-        Form::Context(context) => {
-            found.carried.get_or_insert_with(|| Carried {
-                context,
-                state: state
-                    .filter(|state| state.len() <= TRACE_STATE_MAX)
-                    .map(Arc::from),
-            });
-        }
-        Form::Flags(said) => flags = flags.or(said),
-        Form::Malformed => found.malformed += 1,
-    };
     for property in named {
         let same = |name: &str| name.eq_ignore_ascii_case(&property.name);
         if let Some((_, value)) = properties.iter().find(|(name, _)| same(name)) {
-            take(property.format.read(value), None);
+            found.take(property.format.read(value), None);
         }
     }
     if let Some(text) = carriers.parent {
-        take(form::w3c(text), carriers.state);
+        found.take(form::w3c(text), carriers.state);
     }
-    let usual = [
-        carriers.context.map(form::w3c),
-        carriers.sw8.map(other::sw8),
-        carriers.b3.map(other::b3),
-        carriers.b3_parts.form(),
-        carriers.uber.map(other::jaeger),
-    ];
-    usual.into_iter().flatten().for_each(|form| take(form, None));
-    found.flags = flags.filter(|_| found.carried.is_none());
+    if let Some(text) = carriers.context {
+        found.take(form::w3c(text), None);
+    }
+    if let Some(text) = carriers.sw8 {
+        found.take(other::sw8(text), None);
+    }
+    if let Some(text) = carriers.b3 {
+        found.take(other::b3(text), None);
+    }
+    if let Some(form) = carriers.b3_parts.form() {
+        found.take(form, None);
+    }
+    if let Some(text) = carriers.uber {
+        found.take(other::jaeger(text), None);
+    }
+    found.flags = found.flags.filter(|_| found.carried.is_none());
     found
 }
 

@@ -131,6 +131,7 @@ pub(super) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     hex_bytes(text.as_bytes())
 }
 
+#[inline(always)]
 fn hex_bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     if text.len() != 2 * N {
         return None;
