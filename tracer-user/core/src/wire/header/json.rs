@@ -157,9 +157,9 @@ impl<const WALK: bool> Scanner<'_, WALK> {
     #[inline(never)]
     fn plain_fields(&mut self, fields: &mut Fields) {
         // copies, which the compiler keeps in registers
-        let (raw, mut marks) = (self.raw, self.marks);
-        while raw.get(self.at) == Some(&b'"') && !fields.is_full() {
-            let key = self.at + 1..marks.next(raw, self.at + 1);
+        let (raw, mut marks, mut at) = (self.raw, self.marks, self.at);
+        while raw.get(at) == Some(&b'"') && !fields.is_full() {
+            let key = at + 1..marks.next(raw, at + 1);
             if !stands_at(raw, key.end, b"\":\"") {
                 break;
             }
@@ -167,14 +167,11 @@ impl<const WALK: bool> Scanner<'_, WALK> {
             if !stands_at(raw, value.end, b"\",\"") {
                 break;
             }
-            self.at = value.end + 2;
-            fields.push(
-                raw,
-                Text::new(key, Escapes::None),
-                Text::new(value, Escapes::None),
-            );
+            at = value.end + 2;
+            let [key, value] = [key, value].map(|range| Text::new(range, Escapes::None));
+            fields.push(raw, key, value);
         }
-        self.marks = marks;
+        (self.marks, self.at) = (marks, at);
     }
 
     /// `{ "key" : … , … }`; `member` reads each value, from its first byte on.
@@ -278,19 +275,22 @@ impl<const WALK: bool> Scanner<'_, WALK> {
     /// The rest of a string, from its first escape on, to the quote behind it.
     #[inline(never)]
     fn escapes(&mut self) -> Option<Escapes> {
-        let mut escapes = Escapes::None;
         self.escaped = true;
-        loop {
-            match self.raw.get(self.at..) {
-                Some([b'"', ..]) => return Some(escapes),
+        let mut escapes = Escapes::None;
+        let (raw, mut marks, mut at) = (self.raw, self.marks, self.at);
+        let ended = loop {
+            match raw.get(at..) {
+                Some([b'"', ..]) => break true,
                 // whatever is escaped, a quote above all, does not end the string
                 Some([_, escaped @ ..]) if !escaped.is_empty() => {
                     escapes = escapes.and(escape(escaped));
-                    self.at = self.marks.next(self.raw, self.at + 2);
+                    at = marks.next(raw, at + 2);
                 }
-                _ => return self.fail("string"),
+                _ => break false,
             }
-        }
+        };
+        (self.marks, self.at) = (marks, at);
+        if ended { Some(escapes) } else { self.fail("string") }
     }
 
     /// Behind a member: whether a comma leads to the next one, or `closing` ends it.

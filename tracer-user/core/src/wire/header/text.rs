@@ -47,7 +47,9 @@ pub(super) fn escape(rest: &[u8]) -> Escapes {
 #[inline(always)]
 fn resolve(rest: &[u8]) -> Option<(char, usize)> {
     // what separates properties, and so nearly all escapes there are
-    if let Some((b"u000", [digit @ b'0'..=b'9', ..])) = rest.split_first_chunk() {
+    if let Some((start, [digit @ b'0'..=b'9', ..])) = rest.split_first_chunk()
+        && start == b"u000"
+    {
         return Some((char::from(digit - b'0'), 6));
     }
     match rest {
