@@ -47,9 +47,9 @@ pub fn pull(frame: &[u8]) -> Found {
 /// What a message's properties say, in one pass as the engine reads them.
 fn message(properties: &Properties) -> Found {
     let (mut found, mut carriers) = (0, Carriers::default());
-    for (name, value) in properties.entries() {
+    for (name, value) in properties.entries().texts() {
         match name {
-            b"UNIQ_KEY" | b"KEYS" | b"TAGS" => found += std::str::from_utf8(value).map_or(0, str::len),
+            b"UNIQ_KEY" | b"KEYS" | b"TAGS" => found += value.map_or(0, str::len),
             _ => carriers.note(name, value),
         }
     }

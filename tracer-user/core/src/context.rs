@@ -103,7 +103,7 @@ pub struct Carriers<'a> {
 impl<'a> Carriers<'a> {
     fn read(properties: &'a Properties) -> Carriers<'a> {
         let mut carriers = Carriers::default();
-        for (name, value) in properties.entries() {
+        for (name, value) in properties.entries().texts() {
             carriers.note(name, value);
         }
         carriers
@@ -115,9 +115,9 @@ impl<'a> Carriers<'a> {
         texts.iter().all(Option::is_none) && self.b3_parts.is_empty()
     }
 
-    /// Takes in a property, if it is one of them.
+    /// Takes in a property, if it is one of them; its value is `None` where it is not UTF-8.
     #[inline]
-    pub fn note(&mut self, name: &[u8], value: &'a [u8]) {
+    pub fn note(&mut self, name: &[u8], value: Option<&'a str>) {
         // nearly all names of nearly all messages are told apart by their length and a letter
         let (expected, slot): (&[u8], _) = match *name {
             [b'b' | b'B', _] => (b"b3", &mut self.b3),
@@ -141,7 +141,7 @@ impl<'a> Carriers<'a> {
             _ => return,
         };
         if (name == expected || name.eq_ignore_ascii_case(expected))
-            && let Ok(value) = std::str::from_utf8(value)
+            && let Some(value) = value
         {
             slot.get_or_insert(value);
         }

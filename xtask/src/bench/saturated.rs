@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// All kinds of clients one after the other, so often.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 /// Windows with each kind of tracer, while the same clients run.
 const WINDOWS: usize = 3;
 /// The virtual machines compile what is hot, which takes long on few cores.

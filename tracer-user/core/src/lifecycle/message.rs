@@ -40,9 +40,8 @@ impl<'a> Known<'a> {
     /// Reads the properties once.
     pub(crate) fn read(properties: &'a Properties) -> Known<'a> {
         let mut known = Known::default();
-        for (name, value) in properties.entries() {
-            // what is not UTF-8 is no value
-            let text = || std::str::from_utf8(value).ok();
+        // what is not UTF-8 is no value
+        for (name, text) in properties.entries().texts() {
             // names are told apart by their length first
             let slot = match name.len() {
                 4 => match name {
@@ -53,15 +52,15 @@ impl<'a> Known<'a> {
                 5 if name == b"DELAY" => &mut known.delay_level,
                 8 => match name {
                     b"UNIQ_KEY" => {
-                        known.unique_key = known.unique_key.or_else(text);
+                        known.unique_key = known.unique_key.or(text);
                         &mut known.reported_key
                     }
                     b"TRAN_MSG" => {
-                        known.half = text().map_or(known.half, |text| text.eq_ignore_ascii_case("true"));
+                        known.half = text.map_or(known.half, |text| text.eq_ignore_ascii_case("true"));
                         continue;
                     }
                     b"TRACE_ON" => {
-                        known.trace_off = text().map_or(known.trace_off, |text| text == "false");
+                        known.trace_off = text.map_or(known.trace_off, |text| text == "false");
                         continue;
                     }
                     _ => continue,
@@ -77,24 +76,24 @@ impl<'a> Known<'a> {
                     b"TIMER_DELAY_MS" => &mut known.delay_ms,
                     b"TIMER_DELAY_SEC" => &mut known.delay_seconds,
                     b"_SYS_MSG_PRIORITY_" => {
-                        known.priority |= text().is_some();
+                        known.priority |= text.is_some();
                         continue;
                     }
                     b"__LITE_TOPIC" => {
-                        known.lite |= text().is_some();
+                        known.lite |= text.is_some();
                         continue;
                     }
                     _ => {
-                        known.carriers.note(name, value);
+                        known.carriers.note(name, text);
                         continue;
                     }
                 },
                 _ => {
-                    known.carriers.note(name, value);
+                    known.carriers.note(name, text);
                     continue;
                 }
             };
-            *slot = text().or(*slot);
+            *slot = text.or(*slot);
         }
         known
     }

@@ -89,13 +89,20 @@ impl BatchMessage {
 /// Store host (4 or 16 bytes), port (4 bytes), commit-log offset (8 bytes), in upper-case hex (§5.2).
 pub fn offset_message_id(store_host: SocketAddr, physical_offset: i64) -> String {
     let digit = |n: u8| if n < 10 { b'0' + n } else { b'A' + n - 10 };
-    let mut out = Vec::with_capacity(56);
-    let mut push = |bytes: &[u8]| out.extend(bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]));
+    let (mut id, mut length) = ([0; 56], 0);
+    let mut push = |bytes: &[u8]| {
+        let room = id.get_mut(length..).unwrap_or_default();
+        for (pair, byte) in room.as_chunks_mut().0.iter_mut().zip(bytes) {
+            *pair = [byte >> 4, byte & 15].map(digit);
+        }
+        length += 2 * bytes.len();
+    };
     match store_host.ip() {
         IpAddr::V4(ip) => push(&ip.octets()),
         IpAddr::V6(ip) => push(&ip.octets()),
     }
     push(&u32::from(store_host.port()).to_be_bytes());
     push(&physical_offset.to_be_bytes());
-    String::from_utf8(out).unwrap_or_default()
+    let id = id.get(..length).unwrap_or_default();
+    std::str::from_utf8(id).unwrap_or_default().to_owned()
 }

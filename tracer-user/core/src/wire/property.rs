@@ -3,6 +3,8 @@
 //! Read as Java reads them: an entry without name or value is no entry, a value may itself contain 0x01, the
 //! last 0x02 may be missing, and of a repeated name the last value counts.
 
+use std::ops::Range;
+
 use super::{scan::Marks, shared::Shared};
 
 /// Between a name and its value.
@@ -65,6 +67,15 @@ impl<'a> Iterator for Entries<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        let (name, value) = self.next_places()?;
+        Some((self.raw.get(name)?, self.raw.get(value)?))
+    }
+}
+
+impl<'a> Entries<'a> {
+    /// Where name and value of the next entry stand.
+    #[inline]
+    fn next_places(&mut self) -> Option<(Range<usize>, Range<usize>)> {
         while self.at < self.raw.len() {
             let name = self.at..self.marks.next(self.raw, self.at);
             if self.raw.get(name.end) != Some(&NAME_END) {
@@ -78,10 +89,24 @@ impl<'a> Iterator for Entries<'a> {
             }
             self.at = value.end + 1;
             if !name.is_empty() && !value.is_empty() {
-                return Some((self.raw.get(name)?, self.raw.get(value)?));
+                return Some((name, value));
             }
         }
         None
+    }
+
+    /// The entries with their values as text; `None` for one that is not UTF-8. Where all is UTF-8, as it is nearly always,
+    /// that is looked at once.
+    pub fn texts(mut self) -> impl Iterator<Item = (&'a [u8], Option<&'a str>)> {
+        let whole = std::str::from_utf8(self.raw).ok();
+        std::iter::from_fn(move || {
+            let (name, value) = self.next_places()?;
+            let text = match whole {
+                Some(whole) => whole.get(value),
+                None => std::str::from_utf8(self.raw.get(value)?).ok(),
+            };
+            Some((self.raw.get(name)?, text))
+        })
     }
 }
 
@@ -128,6 +153,8 @@ mod tests {
     #[test]
     fn not_utf8() {
         let p = properties(b"a\x01ok\x02a\x01\xff\x02b\x01ok");
+        let texts: Vec<_> = p.entries().texts().map(|(_, text)| text).collect();
+        assert_eq!(texts, [Some("ok"), None, Some("ok")]);
         assert_eq!(p.get("a"), None, "the last one counts");
         assert_eq!(p.iter().collect::<Vec<_>>(), [("a", "ok"), ("b", "ok")]);
     }
