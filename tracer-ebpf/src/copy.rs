@@ -21,7 +21,7 @@ use crate::{
     scratch::{self, Slot},
     socket::Way,
     source::{Vector, read_pair},
-    verifier::{at_most, forget},
+    verifier::{at_most, forget, shared},
 };
 
 /// 1: what would be skipped is copied too, and user space skips it. A constant to the verifier, so the way that is not
@@ -273,10 +273,16 @@ fn read_ahead(slot: &mut Slot, wanted: u64, more: u64) -> bool {
     }
     let n = least(slot.cursor.segment, wanted + more);
     let n = least(n, CHUNK as u64 - slot.cursor.filled);
-    if !read(slot, n, false) {
+    if read(slot, n, false) {
+        slot.cursor.ahead = n;
+        return true;
+    }
+    // what is wanted may be there where what is behind it is not
+    if n == wanted || !read(slot, wanted, false) {
+        count(Counter::UserFault, 1);
         return false;
     }
-    slot.cursor.ahead = n;
+    slot.cursor.ahead = wanted;
     true
 }
 
@@ -334,6 +340,7 @@ fn look_into_window(slot: &mut Slot, index: &mut u32) -> i64 {
         let n = least(slot.cursor.segment, u64::from(missing));
         let copies = !slot.follow.withholds();
         if !read(slot, n, true) {
+            count(Counter::UserFault, 1);
             return 1;
         }
         if copies {
@@ -377,6 +384,7 @@ fn look_into_window(slot: &mut Slot, index: &mut u32) -> i64 {
 /// Looks into the header in the record for what its body is.
 #[inline(always)]
 fn search(slot: &mut Slot, index: &mut u32) {
+    let slot = shared(slot);
     let head = slot.cursor.head - 1;
     slot.follow.set_trace(false);
     slot.search_end = least(slot.cursor.filled, head + SEARCH_BYTES);
@@ -431,8 +439,8 @@ unsafe extern "C" fn scan_step(_turn: u32, context: *mut c_void) -> i64 {
     0
 }
 
-/// Bytes of a turn of the search. What is behind the header is of an earlier record: an end that comes late is harmless,
-/// since the name is looked for behind the name of its field.
+/// Bytes of a turn of the search. What stands behind the header, up to the end of the turn, is what was read ahead or left from
+/// another record: an end that comes late is harmless, since the name is looked for behind the name of its field.
 const SEARCH_STEP: u64 = 8;
 
 /// The next bytes of a header. Returns 1 to stop.
@@ -491,17 +499,14 @@ fn read(slot: &mut Slot, n: u64, looks: bool) -> bool {
     };
     let from = slot.cursor.base as *const c_void;
     // SAFETY: the helpers check the source; the target has room for `n` bytes behind `at`.
-    let failed = unsafe {
+    let result = unsafe {
         if slot.cursor.held != 0 {
             bpf_probe_read_kernel(target.cast(), n as u32, from)
         } else {
             bpf_probe_read_user(target.cast(), n as u32, from)
         }
-    } != 0;
-    if failed {
-        count(Counter::UserFault, 1);
-    }
-    !failed
+    };
+    result == 0
 }
 
 /// Copies the `n` bytes that were just read into the window behind the record's copied ones.

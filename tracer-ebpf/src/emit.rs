@@ -117,6 +117,7 @@ pub(crate) fn slot(slot: &mut Slot) -> bool {
 #[inline(always)]
 pub(crate) fn range(header: &Header, offset: u64, length: u64) -> bool {
     let pending = pending();
+    let flags = wake(HEADER);
     let entry = if pending > DATA_BYTES.load() {
         None
     } else {
@@ -139,7 +140,7 @@ pub(crate) fn range(header: &Header, offset: u64, length: u64) -> bool {
             u32::MAX
         };
     }
-    entry.submit(wake(HEADER));
+    entry.submit(flags);
     count(Counter::Records, 1);
     count(Counter::Bytes, length);
     true

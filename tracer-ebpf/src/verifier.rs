@@ -36,3 +36,20 @@ fn opaque(value: u64) -> u64 {
     #[cfg(not(target_arch = "bpf"))]
     value
 }
+
+/// The same place, of which the compiler knows that a callback writes to it too: what is read from it behind a helper's call is
+/// read again.
+#[inline(always)]
+pub(crate) fn shared<T>(place: &mut T) -> &mut T {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut out: *mut T = place;
+        // SAFETY: changes nothing. Without `nomem`, so for all that the compiler knows the place is known elsewhere from here on.
+        unsafe {
+            core::arch::asm!("{p} = {p}", p = inout(reg) out, options(nostack, preserves_flags));
+            &mut *out
+        }
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    place
+}

@@ -82,6 +82,11 @@ fn batch(lengths: &[usize], short: usize) -> Stream {
 
 /// Does what `copy` does, without a kernel: pieces of the given sizes in turn. Returns which bytes were copied.
 fn run(bytes: &[u8], sizes: &[usize]) -> Vec<bool> {
+    run_ahead(bytes, sizes, 512)
+}
+
+/// The same, with at most so many bytes read ahead of those that are needed.
+fn run_ahead(bytes: &[u8], sizes: &[usize], more: usize) -> Vec<bool> {
     let mut follow = Follow::START;
     let mut window = [0; 2 * WINDOW];
     let mut copied = vec![false; bytes.len()];
@@ -110,7 +115,7 @@ fn run(bytes: &[u8], sizes: &[usize]) -> Vec<bool> {
                     search(&mut follow, &bytes[head..at]);
                 }
                 // no more than a kernel's read has brought
-                let there = there.len().min(need + turn % 100) as u64;
+                let there = there.len().min(need + more) as u64;
                 let (withheld, n) = follow.decide_ahead(&ahead, there);
                 copied[at..at + n as usize].fill(withheld != Withheld::Skip);
                 at += n as usize;
@@ -186,6 +191,23 @@ fn everything() -> Stream {
 fn bodies_stay_and_everything_else_goes() {
     let stream = everything();
     assert_eq!(run(&stream.bytes, &[usize::MAX / 2]), stream.wanted);
+}
+
+#[test]
+fn any_length_that_is_read_ahead_gives_the_same() {
+    let stream = everything();
+    for more in 0..200 {
+        assert_eq!(
+            run_ahead(&stream.bytes, &[usize::MAX / 2], more),
+            stream.wanted,
+            "{more}"
+        );
+        assert_eq!(
+            run_ahead(&stream.bytes, &[97, 300], more),
+            stream.wanted,
+            "{more}"
+        );
+    }
 }
 
 #[test]

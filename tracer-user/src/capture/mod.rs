@@ -55,14 +55,14 @@ pub(crate) struct Capture {
     more: bool,
 }
 
-/// Every this often the ring is looked at while records come; the kernel side wakes the reader only when much is
-/// pending.
+/// Every this often the ring is looked at while records come; the kernel side wakes the reader only when much was
+/// written.
 const BUSY_POLL: Duration = Duration::from_millis(20);
 /// The same while nothing comes.
 const IDLE_POLL: Duration = Duration::from_millis(100);
 /// Turns without a record after which nothing is said to come.
 const QUIET_TURNS: u32 = 50;
-/// Most pending bytes at which the reader is not woken yet.
+/// The reader is woken once for so many bytes that are written to the ring.
 const WAKE_BYTES: u64 = 1 << 20;
 
 /// The part of the ring that bytes of streams leave to what tells of connections and processes.
@@ -116,7 +116,7 @@ impl Capture {
         &self.hooks
     }
 
-    /// Waits until there may be something to read: the kernel side says that much is pending, or a moment passed.
+    /// Waits until there may be something to read: the kernel side says that much was written, or a moment passed.
     pub(crate) async fn wait(&mut self) {
         if self.more {
             return tokio::task::yield_now().await;

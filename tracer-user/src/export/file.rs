@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use tokio::{
     sync::mpsc::error::TryRecvError,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{
@@ -65,9 +65,12 @@ async fn write(file: File, mut queue: Queue, counters: &Counters) -> std::io::Re
     Ok(())
 }
 
-/// How often a batch in the making is added to. A thread that waits for the next span is woken for each, which costs it and
-/// the one that makes spans more than the spans do.
+/// How soon a batch in the making is looked at again when something came, and at the latest. A thread that waits for the
+/// next span is woken for each, which costs it and the one that makes spans more than the spans do.
 const LOOK: Duration = Duration::from_millis(5);
+const LATEST_LOOK: Duration = Duration::from_millis(40);
+/// The smallest queue that has room for what comes meanwhile. Spans of a smaller one are taken out one by one.
+const ROOMY: usize = 32 * 1024;
 
 /// The next batch: begins with the next span, ends when it is full or the time is up. `None`: nothing will come.
 pub(crate) async fn collect(queue: &mut Queue, most: usize, wait: Duration) -> Option<Vec<Arc<Finished>>> {
@@ -77,13 +80,24 @@ pub(crate) async fn collect(queue: &mut Queue, most: usize, wait: Duration) -> O
         return None;
     }
     let deadline = Instant::now() + wait;
+    let mut pause = LOOK;
     while batch.len() < most {
         match queue.try_recv() {
-            Ok(span) => batch.push(span),
-            Err(TryRecvError::Empty) if Instant::now() < deadline => {
-                sleep_until(deadline.min(Instant::now() + LOOK)).await;
+            Ok(span) => {
+                batch.push(span);
+                pause = LOOK;
             }
-            Err(_) => break,
+            Err(TryRecvError::Disconnected) => break,
+            Err(TryRecvError::Empty) if Instant::now() >= deadline => break,
+            Err(TryRecvError::Empty) if queue.max_capacity() < ROOMY => {
+                let room = most - batch.len();
+                // nothing came, or nothing will: what is looked at next tells
+                let _ = timeout_at(deadline, queue.recv_many(&mut batch, room)).await;
+            }
+            Err(TryRecvError::Empty) => {
+                sleep_until(deadline.min(Instant::now() + pause)).await;
+                pause = (2 * pause).min(LATEST_LOOK);
+            }
         }
     }
     Some(batch)
@@ -124,6 +138,30 @@ mod tests {
         output.send(&sample::finished("orders"));
         output.finished(Instant::now() + Duration::from_secs(10)).await;
         assert_eq!(output.stats().dropped().collect::<Vec<_>>(), [(Cause::Closed, 1)]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_ends_when_it_is_full_when_time_is_up_and_at_the_end() {
+        for size in [ROOMY, 8] {
+            let (sender, mut queue) = tokio::sync::mpsc::channel(size);
+            let (finished, wait) = (sample::finished("orders"), Duration::from_millis(300));
+            for _ in 0..5 {
+                sender.try_send(finished.clone()).unwrap();
+            }
+            let began = Instant::now();
+            assert_eq!(collect(&mut queue, 3, wait).await.unwrap().len(), 3);
+            assert!(began.elapsed() < wait, "it was full");
+            // two are there, one more comes late
+            let late = tokio::spawn(async move {
+                tokio::time::sleep(wait / 3).await;
+                sender.try_send(finished).unwrap();
+                tokio::time::sleep(wait * 2).await;
+            });
+            assert_eq!(collect(&mut queue, 9, wait).await.unwrap().len(), 3);
+            assert!(began.elapsed() >= wait, "{size}");
+            late.await.unwrap();
+            assert_eq!(collect(&mut queue, 9, wait).await.map(|batch| batch.len()), None);
+        }
     }
 
     #[test]

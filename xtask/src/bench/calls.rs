@@ -12,10 +12,10 @@ use testbed::{Artifacts, Tracer};
 
 use super::{
     daemon,
-    paired::{AGREEMENT, Estimate},
+    paired::Estimate,
     processors::Processors,
     programs,
-    row::{Row, Target, median},
+    row::{Row, median},
     start::connected,
 };
 use crate::build;
@@ -69,20 +69,15 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
         .iter()
         .zip(&mut found)
         .map(|(case, [without, with])| {
-            let Estimate { value: cost, error } = Estimate::of(with, without, |with, without| with - without);
+            let estimate = Estimate::of(with, without, |with, without| with - without);
+            let Estimate { value: cost, error } = estimate;
             let before = median(without);
-            // what two runs of the same differ by says nothing, not even that the target is met
-            let verdict = if cost.abs() <= AGREEMENT * error && AGREEMENT * error > case.limit {
-                "not told apart from noise".to_owned()
-            } else {
-                Target::AtMost(case.limit).verdict(cost)
-            };
             Row {
                 measure: case.what.to_owned(),
                 ours: format!("{cost:+.0} ns ± {error:.0} ({:+.0} %)", cost / before * 100.0),
                 others: format!("nothing attached: {before:.0} ns"),
                 target: case.target.to_owned(),
-                verdict,
+                verdict: estimate.at_most(case.limit),
                 command: "cargo xtask bench --only calls".to_owned(),
             }
         })

@@ -52,13 +52,13 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
                 measure: format!("A {} at 10× {shape}", what.trim_start_matches("engine-")),
                 ours: format!(
                     "{:+.1} % ± {:.1} ({})",
-                    (cost.ratio.value - 1.0) * 100.0,
-                    cost.ratio.error * 100.0,
+                    (cost.ratio - 1.0) * 100.0,
+                    cost.ratio_noise * 100.0,
                     micros(cost.ns)
                 ),
                 others: format!("itself: {}", micros(base.ns)),
                 target: "at most 10 % more".to_owned(),
-                verdict: Target::AtMost(FLAT).verdict(cost.ratio.value),
+                verdict: Target::AtMost(FLAT).verdict(cost.ratio),
                 command: command(),
             });
         }

@@ -3,7 +3,7 @@
 //! The speed of a machine changes from one minute to the next, often by more than what is looked for. So each window is
 //! compared with its neighbours, and the median of the comparisons counts.
 
-use super::row::median;
+use super::row::Target;
 
 /// Two runs of the same agree within so many times the errors that they state.
 pub(super) const AGREEMENT: f64 = 3.0;
@@ -28,13 +28,37 @@ impl Estimate {
 
     /// Of these values.
     pub(super) fn median(values: impl Iterator<Item = f64>) -> Estimate {
-        let mut values: Vec<f64> = values.collect();
-        let value = median(&mut values);
-        let mut distances: Vec<f64> = values.iter().map(|other| (other - value).abs()).collect();
+        let values: Vec<f64> = values.collect();
+        let value = middle(values.clone());
+        let distances = values.iter().map(|other| (other - value).abs()).collect();
         // 1.48 median distances are a standard deviation, where values are spread normally; a median's error is a quarter more than a mean's
-        let error = 1.25 * 1.48 * median(&mut distances) / (values.len() as f64).sqrt().max(1.0);
+        let error = 1.25 * 1.48 * middle(distances) / (values.len() as f64).sqrt().max(1.0);
         Estimate { value, error }
     }
+
+    /// The standard deviation of the values, of which there were so many.
+    pub(super) fn deviation(self, values: usize) -> f64 {
+        self.error * (values as f64).sqrt() / 1.25
+    }
+
+    /// Whether it is at most so much, where it is known well enough to say.
+    pub(super) fn at_most(self, limit: f64) -> String {
+        let Estimate { value, error } = self;
+        if value + AGREEMENT * error <= limit || value - AGREEMENT * error > limit {
+            Target::AtMost(limit).verdict(value)
+        } else if value <= limit {
+            "met, within noise".to_owned()
+        } else {
+            "not told apart from noise".to_owned()
+        }
+    }
+}
+
+/// The median; of an even number the mean of the two in the middle, of none zero.
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = |index: usize| values.get(index).copied().unwrap_or_default();
+    (at(values.len() / 2) + at(values.len().saturating_sub(1) / 2)) / 2.0
 }
 
 #[cfg(test)]
@@ -50,6 +74,16 @@ mod tests {
             error: 0.0,
         };
         assert_eq!(estimate, wanted);
+    }
+
+    #[test]
+    fn what_is_not_known_well_enough_is_not_said() {
+        let told = |value, error| Estimate { value, error }.at_most(2.0);
+        assert_eq!(told(1.0, 0.1), "met");
+        assert_eq!(told(1.0, 1.0), "met, within noise");
+        assert_eq!(told(3.0, 1.0), "not told apart from noise");
+        assert_eq!(told(3.0, 0.1), "missed: 50 % more");
+        assert_eq!(Estimate::median([-5.0, -4.0, -1.0, 0.0].into_iter()).value, -2.5);
     }
 
     #[test]

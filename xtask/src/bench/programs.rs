@@ -5,7 +5,6 @@ use std::{collections::HashMap, fs, path::PathBuf, process::Command};
 use anyhow::{Context, Result, bail};
 use testbed::Artifacts;
 
-use super::paired::Estimate;
 use crate::{build, console};
 
 /// A case of a bench whose cases take turns.
@@ -15,8 +14,10 @@ pub(super) struct Time {
     pub(super) ns: f64,
     /// Half of what passes differ by, as a fraction of it.
     pub(super) noise: f64,
-    /// What it takes for each that the first case of its group takes in the same round, and half of what passes differ by.
-    pub(super) ratio: Estimate,
+    /// What it takes for each that the first case of its group takes in the same round.
+    pub(super) ratio: f64,
+    /// Half of what passes differ by in that.
+    pub(super) ratio_noise: f64,
 }
 
 /// cargo, on the package of the benches, which is a workspace of its own.
@@ -84,10 +85,8 @@ fn time(line: &str) -> Option<(String, Time)> {
     let time = Time {
         ns,
         noise: number()? / ns,
-        ratio: Estimate {
-            value: number()?,
-            error: number()?,
-        },
+        ratio: number()?,
+        ratio_noise: number()?,
     };
     words.next().is_none().then_some((name, time))
 }
@@ -101,10 +100,8 @@ mod tests {
         let wanted = Time {
             ns: 200.0,
             noise: 0.05,
-            ratio: Estimate {
-                value: 1.5,
-                error: 0.01,
-            },
+            ratio: 1.5,
+            ratio_noise: 0.01,
         };
         assert_eq!(
             time("engine-send/topics 200.00 10.00 1.50000 0.01000"),

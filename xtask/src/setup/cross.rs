@@ -1,5 +1,5 @@
 //! What it takes to build static programs, for this machine's architecture and others: Rust's standard library for the target, and
-//! a C compiler, which compiles what `ring` has in C and links.
+//! a C compiler, which compiles what `ring` and mimalloc have in C, and links.
 
 use std::{path::Path, process::Command};
 
@@ -28,8 +28,8 @@ pub(crate) fn ensure(arch: Arch, say: Say) -> Result<()> {
     })
 }
 
-/// For another architecture, GNU's cross compiler: what needs a C library is linked to the one that Rust brings for the target, and
-/// `ring` takes nothing but types from the headers of the other.
+/// For another architecture, GNU's cross compiler: what needs a C library is linked to the one that Rust brings for the target; the
+/// headers are another one's, so what those would replace by functions of their own is switched off.
 fn compiler(arch: Arch, say: Say) -> Result<()> {
     if arch == Arch::HOST {
         return apt::program(
@@ -61,7 +61,7 @@ fn compiler(arch: Arch, say: Say) -> Result<()> {
     })
 }
 
-/// Tells cargo and the build script of `ring` which compiler that is.
+/// Tells cargo and the build scripts which compiler that is.
 pub(crate) fn environment(arch: Arch, cargo: &mut Command) {
     if arch == Arch::HOST {
         return;
@@ -73,7 +73,8 @@ pub(crate) fn environment(arch: Arch, cargo: &mut Command) {
             gnu(arch, "gcc"),
         )
         .env(format!("CC_{target}"), gnu(arch, "gcc"))
-        .env(format!("AR_{target}"), gnu(arch, "ar"));
+        .env(format!("AR_{target}"), gnu(arch, "ar"))
+        .env(format!("CFLAGS_{target}"), "-U_FORTIFY_SOURCE -std=gnu17");
 }
 
 fn gnu(arch: Arch, program: &str) -> String {

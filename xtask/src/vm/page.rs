@@ -116,26 +116,22 @@ fn steps(steps: &[Steps]) -> String {
     table
 }
 
-/// The name of a package without what all have.
+/// The name of a package without what all have, and what machines it is for if that is not x86-64.
 fn package(name: &str) -> String {
-    name.split("-cloud")
-        .next()
-        .unwrap_or(name)
+    let release = name.split("-cloud").next().unwrap_or(name);
+    let release = release
         .replace("linux-image-", "Debian ")
-        .replace("linux-binary-", "Debian ")
+        .replace("linux-binary-", "Debian ");
+    match name.rsplit_once('_') {
+        Some((_, arch)) if arch != Arch::X86_64.debian() => format!("{release} {arch}"),
+        _ => release,
+    }
 }
 
 /// The package, its version, and what machines it is for if that is not x86-64.
 fn name(row: &Row) -> String {
     match row.kernel.split('_').collect::<Vec<_>>()[..] {
-        [package, version, arch] => {
-            let release = package.split("-cloud").next().unwrap_or_default();
-            if arch == Arch::X86_64.debian() {
-                format!("{release} ({version})")
-            } else {
-                format!("{release} {arch} ({version})")
-            }
-        }
+        [_, version, _] => format!("{} ({version})", package(&row.kernel)),
         _ if row.release.is_empty() => row.kernel.clone(),
         _ => format!("{} ({})", row.kernel, row.release),
     }

@@ -29,7 +29,7 @@ pub(crate) struct Connection {
     /// Which end the traced process is, once known.
     side: Option<Side>,
     start: Start,
-    /// `None` until something of this direction comes. The server's end of a connection is mostly kept to itself by the kernel
+    /// `None` until something of this direction is asked for. The server's end of a connection is mostly kept to itself by the kernel
     /// side, and on a broker's host there is one for each client.
     sent: Option<Box<Half>>,
     received: Option<Box<Half>>,

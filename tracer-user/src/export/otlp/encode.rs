@@ -217,7 +217,7 @@ impl Message {
     }
 
     /// A `KeyValue` with a text, as nearly all are, if all its lengths take one byte each: then they are known before. False
-    /// where they do not, and nothing is written.
+    /// where they do not, and nothing is written. The numbers of all fields here are below 16, so a tag takes one byte too.
     fn short_text(&mut self, field: u32, key: &str, text: &str) -> bool {
         let any = 2 + text.len();
         let pair = 2 + key.len() + 2 + any;
@@ -332,7 +332,9 @@ mod tests {
     /// Lengths of one, two and three bytes, in a room that is too small, right or too large.
     #[test]
     fn lengths() {
-        for length in [0, 1, 100, 127, 128, 200, 16_383, 16_384, 40_000, 3_000_000] {
+        for length in [
+            0, 1, 100, 119, 120, 121, 122, 127, 128, 200, 16_383, 16_384, 40_000, 3_000_000,
+        ] {
             same(&[with(|f| {
                 f.span.attributes = vec![Attribute::new("k", "x".repeat(length))];
             })]);
