@@ -69,6 +69,8 @@ const CASES: &[Case] = &[
             ("threads", 2),
             ("messages", 100),
             ("body", 30_000),
+            // 60 MB a second through the ring: what is asked here is whether all is there, not how fast
+            ("rate", 2_000),
         ],
         tracer: &["--set", "capture.bodies=user"],
         fault: Fault::None,
