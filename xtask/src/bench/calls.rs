@@ -67,7 +67,7 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
     }
     Ok(cases
         .iter()
-        .zip(&mut found)
+        .zip(&found)
         .map(|(case, [without, with])| {
             let estimate = Estimate::of(with, without, |with, without| with - without);
             let Estimate { value: cost, error } = estimate;

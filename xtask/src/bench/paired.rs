@@ -3,7 +3,7 @@
 //! The speed of a machine changes from one minute to the next, often by more than what is looked for. So each window is
 //! compared with its neighbours, and the median of the comparisons counts.
 
-use super::row::Target;
+use super::row::{Target, median};
 
 /// Two runs of the same agree within so many times the errors that they state.
 pub(super) const AGREEMENT: f64 = 3.0;
@@ -29,10 +29,10 @@ impl Estimate {
     /// Of these values.
     pub(super) fn median(values: impl Iterator<Item = f64>) -> Estimate {
         let values: Vec<f64> = values.collect();
-        let value = middle(values.clone());
-        let distances = values.iter().map(|other| (other - value).abs()).collect();
+        let value = median(&values);
+        let distances: Vec<f64> = values.iter().map(|other| (other - value).abs()).collect();
         // 1.48 median distances are a standard deviation, where values are spread normally; a median's error is a quarter more than a mean's
-        let error = 1.25 * 1.48 * middle(distances) / (values.len() as f64).sqrt().max(1.0);
+        let error = 1.25 * 1.48 * median(&distances) / (values.len() as f64).sqrt().max(1.0);
         Estimate { value, error }
     }
 
@@ -52,13 +52,6 @@ impl Estimate {
             "not told apart from noise".to_owned()
         }
     }
-}
-
-/// The median; of an even number the mean of the two in the middle, of none zero.
-fn middle(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let at = |index: usize| values.get(index).copied().unwrap_or_default();
-    (at(values.len() / 2) + at(values.len().saturating_sub(1) / 2)) / 2.0
 }
 
 #[cfg(test)]

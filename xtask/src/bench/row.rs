@@ -54,10 +54,12 @@ impl Target {
     }
 }
 
-/// The median; sorts the values. Of an even number the upper one, of none zero.
-pub(super) fn median(values: &mut [f64]) -> f64 {
+/// The median; of an even number the mean of the two in the middle, of none zero.
+pub(super) fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+    let at = |index: usize| values.get(index).copied().unwrap_or_default();
+    (at(values.len() / 2) + at(values.len().saturating_sub(1) / 2)) / 2.0
 }
 
 /// Microseconds from nanoseconds, with two digits behind the point where they matter.
@@ -112,6 +114,13 @@ mod tests {
         assert_eq!(Target::AtMost(2.0).verdict(3.0), "missed: 50 % more");
         assert_eq!(Target::AtLeast(400.0).verdict(500.0), "met");
         assert_eq!(Target::AtLeast(400.0).verdict(300.0), "missed: 25 % less");
+    }
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert_eq!(median(&[]), 0.0);
     }
 
     #[test]

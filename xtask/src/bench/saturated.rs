@@ -20,7 +20,7 @@ use testbed::{
 
 use super::{
     paired::{AGREEMENT, Estimate},
-    row::{Row, thousands},
+    row::{Row, median, thousands},
 };
 use crate::{
     build,
@@ -86,7 +86,7 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
         let changes = figures.sent.iter().map(|sent| sent / nothing.value - 1.0);
         format!(
             "{} ({})",
-            thousands(middle(&figures.sent)),
+            thousands(median(&figures.sent)),
             per_cent(Estimate::median(changes))
         )
     };
@@ -111,16 +111,16 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
             "messages a second",
             format!(
                 "{} ({}); with the collector {} ({}; all spans arrived)",
-                thousands(middle(&found.alone.figures.sent)),
+                thousands(median(&found.alone.figures.sent)),
                 per_cent(alone),
-                thousands(middle(&found.collector.figures.sent)),
+                thousands(median(&found.collector.figures.sent)),
                 per_cent(ours),
             ),
             format!(
                 "nothing {} ± {}, consumed {}; agent {}, {:.0} % of its spans arrived; msgTrace {}",
                 thousands(nothing.value),
                 thousands(nothing.error),
-                thousands(middle(&found.nothing.consumed)),
+                thousands(median(&found.nothing.consumed)),
                 beside_nothing(&found.agent),
                 100.0 * arrived as f64 / made as f64,
                 beside_nothing(&found.trace),
@@ -144,18 +144,14 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
             ),
             format!(
                 "nothing {:.1} ms, agent {:.1} ms, msgTrace {:.1} ms",
-                middle(&found.nothing.p99),
-                middle(&found.agent.p99),
-                middle(&found.trace.p99)
+                median(&found.nothing.p99),
+                median(&found.agent.p99),
+                median(&found.trace.p99)
             ),
             format!("within noise of nothing ({noise:.1} ms)"),
             ours_p99.at_most(noise),
         ),
     ])
-}
-
-fn middle(values: &[f64]) -> f64 {
-    Estimate::median(values.iter().copied()).value
 }
 
 fn per_cent(part: Estimate) -> String {

@@ -33,7 +33,7 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
     let starts = with_traffic(&send, || {
         (0..STARTS).map(|_| start(&binary)).collect::<Result<Vec<_>>>()
     })?;
-    let median = |of: fn(&(f64, f64)) -> f64| median(&mut starts.iter().map(of).collect::<Vec<_>>());
+    let median = |of: fn(&(f64, f64)) -> f64| median(&starts.iter().map(of).collect::<Vec<_>>());
     let row = |measure: &str, value: f64, unit: &str, limit: f64| Row {
         measure: measure.to_owned(),
         ours: format!("{value:.*} {unit}", usize::from(unit == "MiB")),
