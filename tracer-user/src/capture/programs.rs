@@ -1,7 +1,10 @@
 //! Loads and attaches the programs of a strategy.
 
 use std::{
+    collections::HashMap,
     io,
+    panic::resume_unwind,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,7 +28,7 @@ pub(crate) struct Attached {
     pub(crate) event: Event,
     /// Instructions that the verifier walked through.
     pub(crate) verified_instructions: Option<u32>,
-    /// How long the kernel took to take it: mostly the verifier.
+    /// How long the kernel took to take it, while it took others: mostly the verifier.
     pub(crate) load_time: Duration,
 }
 
@@ -53,23 +56,24 @@ pub(crate) fn attach(ebpf: &mut Ebpf, btf: &Btf, choice: Choice) -> Result<Hooks
         attached: Vec::new(),
         sees_send_start: choice.strategy == Strategy::Fentry,
     };
-    let mut loaded = Vec::with_capacity(choice.hooks.len());
-    for hook in choice.hooks {
-        if hook.need == Need::SendStart && hooks.sees_send_start {
-            continue;
+    let (starts, required): (Vec<_>, Vec<_>) = choice
+        .hooks
+        .into_iter()
+        .partition(|hook| hook.need == Need::SendStart);
+    let mut loaded = Vec::with_capacity(required.len() + 1);
+    for hook in starts {
+        if hooks.sees_send_start {
+            break;
         }
-        let started = Instant::now();
-        match load(ebpf, &hook, btf) {
-            Ok(()) => {
-                hooks.sees_send_start |= hook.need == Need::SendStart;
-                loaded.push((hook, started.elapsed()));
+        match load(program(ebpf, &hook)?, &hook, btf) {
+            Ok(time) => {
+                hooks.sees_send_start = true;
+                loaded.push((hook, time));
             }
-            Err(error) if hook.need == Need::SendStart => {
-                tracing::debug!(program = hook.program, %error, "not loaded");
-            }
-            Err(error) => return Err(explain(&hook, error)),
+            Err(error) => tracing::debug!(program = hook.program, %error, "not loaded"),
         }
     }
+    loaded.extend(load_together(ebpf, required, btf)?);
     for (hook, load_time) in loaded {
         if let Err(error) = attach_one(ebpf, &hook) {
             if hook.need == Need::SendStart {
@@ -95,19 +99,41 @@ fn program<'a>(ebpf: &'a mut Ebpf, hook: &Hook) -> Result<&'a mut Program, Captu
         .ok_or(CaptureError::Map(hook.program))
 }
 
-/// What can go wrong: the object is another one, or the kernel says no.
-type Refused = Result<(), ProgramError>;
+/// Loads all of them at the same time, since the verifier takes a core for each.
+fn load_together(
+    ebpf: &mut Ebpf,
+    hooks: Vec<Hook>,
+    btf: &Btf,
+) -> Result<Vec<(Hook, Duration)>, CaptureError> {
+    let mut programs: HashMap<&str, &mut Program> = ebpf.programs_mut().collect();
+    thread::scope(|scope| {
+        let mut loading = Vec::with_capacity(hooks.len());
+        for hook in hooks {
+            let program = programs
+                .remove(hook.program)
+                .ok_or(CaptureError::Map(hook.program))?;
+            loading.push((hook, scope.spawn(move || load(program, &hook, btf))));
+        }
+        let loaded = loading.into_iter().map(|(hook, thread)| {
+            let loaded = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            Ok((hook, loaded.map_err(|error| explain(&hook, error))?))
+        });
+        loaded.collect()
+    })
+}
 
-fn load(ebpf: &mut Ebpf, hook: &Hook, btf: &Btf) -> Refused {
-    let program = ebpf.program_mut(hook.program).ok_or(ProgramError::NotLoaded)?;
+/// Loads a program; how long the kernel took.
+fn load(program: &mut Program, hook: &Hook, btf: &Btf) -> Result<Duration, ProgramError> {
+    let started = Instant::now();
     match hook.event {
         Event::Tracepoint(name) => <&mut BtfTracePoint>::try_from(program)?.load(name, btf),
         Event::Entry(name, _) => <&mut FEntry>::try_from(program)?.load(name, btf),
         Event::Exit(name, _) => <&mut FExit>::try_from(program)?.load(name, btf),
-    }
+    }?;
+    Ok(started.elapsed())
 }
 
-fn attach_one(ebpf: &mut Ebpf, hook: &Hook) -> Refused {
+fn attach_one(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), ProgramError> {
     let program = ebpf.program_mut(hook.program).ok_or(ProgramError::NotLoaded)?;
     match hook.event {
         Event::Tracepoint(_) => <&mut BtfTracePoint>::try_from(program)?.attach().map(drop),
