@@ -40,7 +40,9 @@ impl Attempt {
             Outcome::Answered(answer) => COPIES_PROPERTIES.contains(&answer.header.version),
             _ => false,
         };
-        let offset_ids = outcome.field("msgId").unwrap_or_default();
+        // the answer's ids go with the messages by their place, which is not known of those behind a lost one
+        let offset_ids = outcome.field("msgId").filter(|_| !self.incomplete);
+        let offset_ids = offset_ids.unwrap_or_default();
         let mut offset_ids = offset_ids.split(',').map(str::trim).filter(|id| !id.is_empty());
         let outer_key = outcome.field("transactionId").filter(|_| copied);
 
@@ -89,7 +91,8 @@ impl Attempt {
             None => (sink.random_context(), Origin::None),
         };
         let mut attributes = self.attributes(&outcome, origin);
-        attributes.set(MESSAGING_BATCH_MESSAGE_COUNT, messages.len() as i64);
+        let count = (!self.incomplete).then_some(messages.len() as i64);
+        attributes.maybe(MESSAGING_BATCH_MESSAGE_COUNT, count);
         let span = self.span(context, SpanKind::Client, &outcome, end, attributes);
         let trace_state = outer.carried.and_then(|carried| carried.state);
         sink.emit(Span {

@@ -55,7 +55,10 @@ impl Receive {
             return;
         }
         let (topic, queue_id) = asked;
-        let (topic, namespace) = self.destination.unwrap_or_else(|| {
+        // what is missing may be of another topic, and nobody knows how much it is
+        let complete = !source.incomplete;
+        let destination = self.destination.filter(|_| complete);
+        let (topic, namespace) = destination.unwrap_or_else(|| {
             let name = Name::parse(topic);
             (sink.name(&name.topic()), sink.name(name.namespace))
         });
@@ -64,11 +67,11 @@ impl Receive {
         attributes.maybe(MESSAGING_CONSUMER_GROUP_NAME, source.group.clone());
         attributes.peer(&source.peer);
         attributes.network(&source.peer);
-        attributes.set(MESSAGING_BATCH_MESSAGE_COUNT, self.count);
+        attributes.maybe(MESSAGING_BATCH_MESSAGE_COUNT, complete.then_some(self.count));
         attributes.maybe(MESSAGING_ROCKETMQ_CONSUMPTION_MODEL, source.model());
         attributes.maybe(MESSAGING_ROCKETMQ_BROKER_NAME, source.broker_name.clone());
         attributes.set(RMQTRACE_TRACE_ORIGIN, Origin::None.name());
-        if source.incomplete {
+        if !complete {
             attributes.set(RMQTRACE_INCOMPLETE, true);
         }
         sink.emit(Span {

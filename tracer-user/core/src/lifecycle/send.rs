@@ -104,10 +104,12 @@ pub(crate) struct Attempt {
     /// Of a batch, the properties around its messages.
     pub(super) properties: Properties,
     pub(super) batch: Option<Vec<BatchMessage>>,
-    number: u32,
+    /// Which attempt it is; `None` where the message that tells is among lost bytes.
+    number: Option<u32>,
     one_way: bool,
     /// A proxy passes somebody else's send on, or this is the broker's view of it.
     pub(super) forwarded: bool,
+    /// Of a batch, messages may be missing.
     pub(super) incomplete: bool,
 }
 
@@ -190,6 +192,7 @@ impl Attempt {
             // its body was lost
             _ => BATCH.bool(header).then(Vec::new),
         };
+        let incomplete = frame.incomplete && messages.is_some();
         let body_size = match &frame.body {
             Body::Empty => Some(0),
             Body::Skipped(length) => Some(*length),
@@ -207,7 +210,8 @@ impl Attempt {
             let key = first
                 .and_then(|message| Known::read(&message.properties).unique_key)
                 .or(outer);
-            key.filter(|_| !forwarded).map_or(1, |key| attempts.begin(key))
+            let number = key.filter(|_| !forwarded).map_or(1, |key| attempts.begin(key));
+            (!incomplete).then_some(number)
         };
         Some(Attempt {
             operation,
@@ -228,7 +232,7 @@ impl Attempt {
             sys_flag: SYS_FLAG.int(header).unwrap_or(0),
             born_timestamp: BORN_TIMESTAMP.int(header),
             body_size,
-            incomplete: frame.incomplete && messages.is_some(),
+            incomplete,
             batch: messages,
             properties,
             number,
@@ -409,7 +413,7 @@ impl Attempt {
         attributes.maybe(MESSAGING_ROCKETMQ_BROKER_NAME, self.broker_name.clone());
         attributes.maybe(MESSAGING_ROCKETMQ_PRODUCER_GROUP, self.group.clone());
         attributes.set(RMQTRACE_TRACE_ORIGIN, origin.name());
-        attributes.set(RMQTRACE_SEND_ATTEMPT, self.number);
+        attributes.maybe(RMQTRACE_SEND_ATTEMPT, self.number);
         attributes
     }
 

@@ -1,6 +1,8 @@
 //! `receive` spans, and process spans as their children.
 
 use insta::assert_snapshot;
+use tracer_abi::Direction;
+use tracer_core::model::{Operation, attribute::*};
 
 use super::support::*;
 
@@ -31,6 +33,25 @@ fn a_pull() {
     assert_snapshot!("a_pull_in_full", full(&spans[..1]));
     check(&spans);
     assert_eq!((s.totals().receive_spans, s.totals().process_spans), (1, 2));
+}
+
+/// How many messages a pull brought is not told where some may be missing.
+#[test]
+fn a_pull_with_a_hole() {
+    let mut s = script();
+    let c = s.connect();
+    s.at(2).write(c, pull(2, "cg", "orders", 3, 1, None));
+    let messages = [1, 2, 3].map(|offset| message("orders", offset, K1).queue(3));
+    let answer = found(2, 4, &messages);
+    let last = answer.bytes().len() - 1;
+    s.at(10).lose_part(c, Direction::RECV, answer, last - 1..last);
+    s.at(30).write(c, pull(3, "cg", "orders", 3, 4, Some(4)));
+    let spans = s.spans();
+    assert_eq!((s.totals().receive_spans, s.totals().process_spans), (1, 2));
+    let receive = &spans[0];
+    assert_eq!(receive.operation, Operation::Receive);
+    assert_eq!(receive.attribute(MESSAGING_BATCH_MESSAGE_COUNT), None);
+    assert!(receive.attribute(RMQTRACE_INCOMPLETE).is_some());
 }
 
 #[test]

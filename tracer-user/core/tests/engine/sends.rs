@@ -1,7 +1,10 @@
 //! Send attempts and batches.
 
+use std::ops::Range;
+
 use insta::assert_snapshot;
-use tracer_core::model::{CapturedProperty, TraceFlags, attribute::*};
+use tracer_abi::Direction;
+use tracer_core::model::{CapturedProperty, Operation, Timestamp, TraceFlags, attribute::*};
 
 use super::support::*;
 
@@ -186,6 +189,52 @@ fn a_batch_whose_records_say_that_they_are_shorter() {
         let whole = batch_records(&[properties, properties, properties]);
         assert_eq!(batch(short), batch(whole), "{properties}");
     }
+}
+
+/// Of a batch with a hole nothing is told that depends on what was in it: how many messages there are, which of the answer's
+/// ids is whose, and whether the first of them was sent before.
+#[test]
+fn a_batch_with_a_hole() {
+    let keys = [key(K1), key(K2), key(K3)];
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let batch = |opaque| send_batch(opaque, "orders", "", &keys);
+    let answer = |opaque| sent(opaque, 0).field("msgId", "ID1,ID2,ID3");
+    let spans = |unseen: Range<usize>| {
+        let mut s = Script::new();
+        let c = s.connect();
+        // one that fails, so that the next is the second attempt
+        s.write(c, batch(1)).at(10).read(c, sent(1, 1));
+        s.at(20).lose_part(c, Direction::SEND, batch(2), unseen);
+        s.at(30).read(c, answer(2));
+        s.at(40).write(c, batch(3)).at(50).read(c, sent(3, 0));
+        let spans = s.spans();
+        spans
+            .iter()
+            .filter(|span| span.start == Timestamp(20_000_000))
+            .map(|span| (span.operation, span.context.trace_id, span.attributes.clone()))
+            .collect::<Vec<_>>()
+    };
+    let whole = spans(0..0);
+    assert_eq!(whole.len(), 4);
+    let length = batch(2).bytes().len();
+    let mut holed = 0;
+    for at in length - batch_records(&keys).len()..length - 1 {
+        for unseen in [at..at + 1, at..length - 1] {
+            for (operation, trace, attributes) in spans(unseen.clone()) {
+                let other = whole
+                    .iter()
+                    .find(|(o, t, _)| *o == operation && (operation == Operation::Send || *t == trace));
+                let (_, _, expected) = other.unwrap_or_else(|| panic!("{unseen:?}: {attributes:?}"));
+                let incomplete = attributes.iter().any(|a| a.key == RMQTRACE_INCOMPLETE);
+                holed += usize::from(incomplete);
+                for attribute in attributes.iter().filter(|a| a.key != RMQTRACE_INCOMPLETE) {
+                    assert!(expected.contains(attribute), "{unseen:?}: {attribute:?}");
+                }
+                assert!(incomplete || attributes.len() <= expected.len());
+            }
+        }
+    }
+    assert!(holed > length, "{holed}");
 }
 
 #[test]

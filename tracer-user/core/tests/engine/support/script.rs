@@ -113,8 +113,26 @@ impl Script {
         self
     }
 
-    fn frame(&mut self, conn: Conn, direction: Direction, frame: Frame) -> &mut Script {
+    /// A frame of which these bytes go by unseen.
+    pub(crate) fn lose_part(
+        &mut self,
+        conn: Conn,
+        direction: Direction,
+        frame: Frame,
+        unseen: Range<usize>,
+    ) -> &mut Script {
         let bytes = frame.bytes();
+        let (before, after) = (&bytes[..unseen.start], &bytes[unseen.end..]);
+        self.bytes(conn, direction, before.to_vec());
+        *self.offsets.entry((conn.0, direction.0)).or_default() += unseen.len() as u64;
+        self.bytes(conn, direction, after.to_vec())
+    }
+
+    fn frame(&mut self, conn: Conn, direction: Direction, frame: Frame) -> &mut Script {
+        self.bytes(conn, direction, frame.bytes())
+    }
+
+    fn bytes(&mut self, conn: Conn, direction: Direction, bytes: Vec<u8>) -> &mut Script {
         let end = self.offsets.entry((conn.0, direction.0)).or_default();
         let offset = *end;
         *end += bytes.len() as u64;

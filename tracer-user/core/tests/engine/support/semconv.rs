@@ -156,7 +156,11 @@ pub(crate) fn problems(span: &Span) -> Vec<String> {
         !(batch && has("messaging.message.id")),
         "the id of one of several messages",
     );
-    demand(batch || kind != "receive", "the number of received messages");
+    let missing = has("rmqtrace.incomplete");
+    demand(
+        batch || missing || kind != "receive",
+        "the number of received messages",
+    );
     let message_type = text("messaging.rocketmq.message.type");
     if message_type == Some("fifo") {
         demand(
