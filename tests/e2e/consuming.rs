@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use testbed::{
     Consume, Mode, Send, Span,
     artifacts::CLIENT_VERSIONS,
-    client::{Consumed, Library},
+    client::{self, Consumed, Library},
     spans::{STATUS_ERROR, kind},
     totals::total,
 };
@@ -44,7 +44,12 @@ fn traces(world: &World, version: &'static str) -> Result<()> {
     let mut scene = Scene::start(world, "traces", &[])?;
     let topic = world.topic(server, "traces")?;
     let group = world.fresh("traces-group");
-    let consumer = world.client(Library::Java(version), server, "consumer")?;
+    // its clock is read when it is read, and not when there is a core again
+    let options = client::Options {
+        real_time: true,
+        ..client::Options::default()
+    };
+    let consumer = world.client_with(Library::Java(version), server, "consumer", options)?;
     let producer = world.client(Library::Java(version), server, "producer")?;
     let delay = std::time::Duration::from_millis(15);
     let consume = Consume::new(&group, &[&topic]).with("trace", 1).delay(delay);

@@ -258,19 +258,11 @@ fn tls(world: &World) -> Result<()> {
     let topic = world.topic(server, "tls")?;
     let group = world.fresh("tls-group");
     let scene = Scene::start(world, "tls", &[])?;
-    let name = world.fresh("tls");
     let options = Options {
         tls: true,
         ..Options::default()
     };
-    let client = Client::start_with(
-        &world.artifacts,
-        JAVA,
-        server.name_server,
-        world.dir()?,
-        &name,
-        options,
-    )?;
+    let client = world.client_with(JAVA, server, "tls", options)?;
     client.consumer(Consume::new(&group, &[&topic]))?;
     client.producer("tls")?;
     let sent = client.send(Send::new("tls", &topic, Mode::Sync, MESSAGES))?;

@@ -9,7 +9,11 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use testbed::{Artifacts, Client, Server, artifacts::SERVER_VERSIONS, client::Library};
+use testbed::{
+    Artifacts, Client, Server,
+    artifacts::SERVER_VERSIONS,
+    client::{self, Library},
+};
 
 /// The newest server; tests that are not about versions use it.
 pub(crate) const NEWEST: &str = SERVER_VERSIONS[0];
@@ -86,7 +90,25 @@ impl World {
 
     /// A client program.
     pub(crate) fn client(&self, library: Library, server: &Server, purpose: &str) -> Result<Client> {
+        self.client_with(library, server, purpose, client::Options::default())
+    }
+
+    /// Likewise, with options.
+    pub(crate) fn client_with(
+        &self,
+        library: Library,
+        server: &Server,
+        purpose: &str,
+        options: client::Options<'_>,
+    ) -> Result<Client> {
         let name = self.fresh(&format!("{purpose}-{}", library.name()));
-        Client::start(&self.artifacts, library, server, self.dir()?, &name)
+        Client::start_with(
+            &self.artifacts,
+            library,
+            server.name_server,
+            self.dir()?,
+            &name,
+            options,
+        )
     }
 }
