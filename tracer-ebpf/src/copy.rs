@@ -10,7 +10,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_user},
 };
 use aya_log_ebpf::warn;
-use tracer_abi::{CALL_STEPS, CHUNK, Counter, IOVECS};
+use tracer_abi::{CALL_STEPS, CHUNK, Counter, IOVECS, record::MISSED};
 
 use crate::{
     capture::Operation,
@@ -71,7 +71,7 @@ const AHEAD_OF_RECORD: u64 = 128;
 /// Copies an operation, and declares what comes before it and was not told of yet: all from `from` to the bytes that are
 /// held.
 ///
-/// The gap before it is a skipped range at the start, so that it needs no record that is put together elsewhere.
+/// The gap before it is the first record, which the slot is used for, so that none is put together elsewhere.
 #[inline(always)]
 pub(crate) fn copy(way: &mut Way, op: &Operation, from: u64) {
     let held = u64::from(way.held);
@@ -122,6 +122,11 @@ pub(crate) fn copy(way: &mut Way, op: &Operation, from: u64) {
     };
     if slot.follow.have != 0 {
         keep_window((&raw mut slot.window).cast(), &raw const way.window);
+    }
+    if before != 0 {
+        slot.header.flags = MISSED;
+        flush(slot);
+        slot.header.flags = 0;
     }
     // SAFETY: `step` has the signature that the helper calls; the context outlives the loop.
     unsafe { bpf_loop(CALL_STEPS, step as *mut c_void, (&raw mut index).cast(), 0) };

@@ -9,7 +9,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use tracer_abi::{
-    CHUNK, Close, Counter, Direction, Header, Kind, Open, Process, Protocol, RING_BYTES, record::HEADER,
+    CHUNK, Close, Counter, Direction, Header, Kind, Open, Process, Protocol, RING_BYTES,
+    record::{HEADER, MISSED},
 };
 
 use crate::{
@@ -112,7 +113,7 @@ pub(crate) fn slot(slot: &mut Slot) -> bool {
     !full
 }
 
-/// Declares a range of the stream whose bytes are not copied: `length` bytes at `offset`, otherwise as `header`. False
+/// Declares a range of the stream that was not seen: `length` bytes at `offset`, otherwise as `header`. False
 /// where there was no room, which is counted: then it must not be counted for its own cause too.
 #[inline(always)]
 pub(crate) fn range(header: &Header, offset: u64, length: u64) -> bool {
@@ -133,6 +134,7 @@ pub(crate) fn range(header: &Header, offset: u64, length: u64) -> bool {
     unsafe {
         *record = *header;
         (*record).offset = offset;
+        (*record).flags = MISSED;
         (*record).captured = 0;
         (*record).original = if length < u64::from(u32::MAX) {
             length as u32

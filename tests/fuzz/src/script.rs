@@ -111,6 +111,7 @@ impl<'a> Script<'a> {
                     offset: *offset,
                     length: length as u32,
                     bytes,
+                    missed: head & 128 != 0,
                 };
                 *offset += length as u64;
                 Event::Record(Record::Data(data))

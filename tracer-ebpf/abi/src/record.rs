@@ -31,6 +31,10 @@ impl Kind {
     pub const FOREIGN: Kind = Kind(5);
 }
 
+/// [`Header::flags`] of [`Kind::DATA`]: what the record stands for and does not carry was not seen, for a cause that is counted.
+/// Without it, it was left out on purpose: message bodies.
+pub const MISSED: u16 = 1;
+
 /// What a foreign connection carries. A newtype, so that an unknown number survives.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -77,7 +81,7 @@ pub struct Header {
     pub kind: Kind,
     /// [`Kind::DATA`]: which way the bytes went.
     pub direction: Direction,
-    /// [`Kind::FOREIGN`]: the [`Protocol`]; otherwise zero.
+    /// [`Kind::FOREIGN`]: the [`Protocol`]; [`Kind::DATA`]: [`MISSED`] or zero; otherwise zero.
     pub flags: u16,
     /// [`Kind::DATA`]: payload bytes behind this header.
     pub captured: u32,
@@ -88,7 +92,7 @@ pub struct Header {
     /// [`Kind::DATA`]: stream offset of the first byte, from the TCP sequence numbers.
     pub offset: u64,
     /// [`Kind::DATA`]: bytes of the stream that this record stands for. More than `captured` means that the
-    /// rest was not copied: a declared range.
+    /// rest was not copied: left out, or [`MISSED`].
     pub original: u32,
     /// Nanoseconds between the start of the operation and `time_ns`; 0 where the start is not known.
     pub elapsed_ns: u32,

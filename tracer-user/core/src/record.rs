@@ -81,6 +81,8 @@ pub struct Data<'a> {
     pub length: u32,
     /// The captured bytes; at most `length`.
     pub bytes: &'a [u8],
+    /// What is not captured was not seen; otherwise it was left out on purpose.
+    pub missed: bool,
 }
 
 /// An ended connection.
@@ -167,6 +169,7 @@ impl<'a> Record<'a> {
                     offset: header.offset,
                     length: header.original.max(header.captured),
                     bytes: payload,
+                    missed: header.flags & abi::record::MISSED != 0,
                 }))
             }
             Kind::OPEN => Open::parse(bytes).map(Record::Open),

@@ -6,7 +6,8 @@
 //!                                                              └ body ─ records: what is kept of a body
 //! ```
 //!
-//! A range may come out of order, twice, without its bytes (elided: nobody copied them), or never (lost).
+//! A range may come out of order, twice, without its bytes (elided: they were left out on purpose), or never (lost), which may be
+//! said of it or found.
 //! Offsets are exact, so a boundary stays known as long as the length of the current frame was seen:
 //!
 //! | missing | effect |
@@ -35,7 +36,7 @@ use self::{
     machine::Machine,
     order::{Order, Range},
 };
-use crate::{model::Timestamp, wire::Frame};
+use crate::{model::Timestamp, record::Data, wire::Frame};
 
 /// How long a hole may wait to be filled, and a frame found by search for a contradiction. A thread that lost its core between
 /// moving bytes and recording that leaves a hole until it goes on: on a machine with ten threads for each core that took
@@ -84,7 +85,7 @@ pub struct Gap {
 /// Why there is a gap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Cause {
-    /// These bytes never came.
+    /// These bytes never came, or were said to be lost.
     Lost,
     /// One frame whose header was lost, elided, too long or malformed.
     Damaged,
@@ -99,7 +100,7 @@ pub struct Counters {
     pub bytes: u64,
     /// Bytes in ranges without bytes.
     pub elided: u64,
-    /// Bytes that never came.
+    /// Bytes that never came, or were said to be lost.
     pub lost: u64,
     /// Ranges of lost bytes.
     pub gaps: u64,
@@ -161,10 +162,22 @@ impl Stream {
     /// Takes in the range `offset..offset + length`, of which `bytes` are the first; the operation that moved
     /// it ran from `start` to `end`. Bytes beyond `length` are ignored.
     pub fn push(&mut self, offset: u64, length: u32, bytes: &[u8], start: Timestamp, end: Timestamp) {
+        self.range(Range::new(offset, length, bytes, Times { start, end }));
+    }
+
+    /// Takes in a record of this direction, which may say that bytes are lost.
+    pub(crate) fn take(&mut self, data: &Data<'_>) {
+        let times = Times {
+            start: data.start,
+            end: data.end,
+        };
+        let range = Range::new(data.offset, data.length, data.bytes, times);
+        self.range(if data.missed { range.missed() } else { range });
+    }
+
+    fn range(&mut self, range: Range<'_>) {
         let Stream { order, machine } = self;
-        let repeated = order.push(Range::new(offset, length, bytes, Times { start, end }), |p| {
-            machine.piece(p)
-        });
+        let repeated = order.push(range, |p| machine.piece(p));
         machine.counters.repeated += repeated;
     }
 

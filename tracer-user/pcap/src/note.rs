@@ -16,6 +16,7 @@
 //! | 7 time passed | time `u64` | block |
 //! | 8 end | time `u64` | block |
 //! | 9 more | none: the packet belongs to the one before | packet |
+//! | 10 data with a loss | as 4; what was not captured of the range is lost, and not left out on purpose | packet |
 //!
 //! Times are nanoseconds since 1970. The enterprise number is the one that is reserved for examples (RFC 5612): the
 //! project has none, and the magic tells its notes from anybody else's.
@@ -82,7 +83,7 @@ pub(crate) fn write(note: &Note<'_>, out: &mut Vec<u8>) {
             .u8(open.role.0)
             .u8(open.from_start.into()),
         Note::Record(Record::Data(data), captured) => put
-            .u8(4)
+            .u8(if data.missed { 10 } else { 4 })
             .u64(data.connection.0)
             .u32(data.process.0)
             .u8(data.direction.0)
@@ -130,7 +131,7 @@ pub(crate) fn read(note: &[u8]) -> Option<Note<'_>> {
             }),
             0,
         ),
-        4 => {
+        kind @ (4 | 10) => {
             let data = Data {
                 connection: ConnectionId(take.u64()?),
                 process: ProcessId(take.u32()?),
@@ -140,6 +141,7 @@ pub(crate) fn read(note: &[u8]) -> Option<Note<'_>> {
                 offset: take.u64()?,
                 length: take.u32()?,
                 bytes: &[],
+                missed: kind == 10,
             };
             Note::Record(Record::Data(data), take.u32()?)
         }

@@ -479,5 +479,6 @@ fn emit(
         offset: piece.offset,
         length: piece.length,
         bytes: piece.bytes,
+        missed: false,
     }));
 }

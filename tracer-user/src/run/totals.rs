@@ -8,13 +8,14 @@ use crate::{capture::KernelCounters, config::schema::LogFormat, export::queue::S
 
 /// Bytes of judged connections that user space did not get, by cause. What is skipped on purpose
 /// (message bodies) is not among them.
-pub(super) const LOST_BYTES: [Counter; 6] = [
+pub(super) const LOST_BYTES: [Counter; 7] = [
     Counter::RingFullBytes,
     Counter::NoBufferBytes,
     Counter::UnreadBytes,
     Counter::NoSlotBytes,
     Counter::SkippedBytes,
     Counter::LostPlaceBytes,
+    Counter::UnplacedBytes,
 ];
 
 /// Where records came from, and what was counted there.

@@ -159,7 +159,7 @@ impl Connection {
         let half = self.half(data.direction);
         half.end = half.end.max(Some(data.offset.saturating_add(data.length.into())));
         self.drive(data.direction, data.end, lifecycle, |stream| {
-            stream.push(data.offset, data.length, data.bytes, data.start, data.end);
+            stream.take(data);
         });
     }
 

@@ -109,7 +109,7 @@ pub(crate) struct Attempt {
     one_way: bool,
     /// A proxy passes somebody else's send on, or this is the broker's view of it.
     pub(super) forwarded: bool,
-    /// Of a batch, messages may be missing.
+    /// Of a batch, messages may be missing; of a one-way send, its end.
     pub(super) incomplete: bool,
 }
 
@@ -192,7 +192,8 @@ impl Attempt {
             // its body was lost
             _ => BATCH.bool(header).then(Vec::new),
         };
-        let incomplete = frame.incomplete && messages.is_some();
+        // how long a send took that nobody answers is told by its own last byte
+        let incomplete = frame.incomplete && (messages.is_some() || header.is_one_way());
         let body_size = match &frame.body {
             Body::Empty => Some(0),
             Body::Skipped(length) => Some(*length),
@@ -211,7 +212,8 @@ impl Attempt {
                 .and_then(|message| Known::read(&message.properties).unique_key)
                 .or(outer);
             let number = key.filter(|_| !forwarded).map_or(1, |key| attempts.begin(key));
-            (!incomplete).then_some(number)
+            let unknown = incomplete && messages.is_some();
+            (!unknown).then_some(number)
         };
         Some(Attempt {
             operation,

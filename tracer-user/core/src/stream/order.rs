@@ -13,7 +13,8 @@ use crate::model::Timestamp;
 pub(super) struct Piece<'a> {
     pub(super) offset: u64,
     pub(super) kind: Kind<'a>,
-    /// Of the operation that moved it; for lost bytes the moment at which the next operation started.
+    /// Of the operation that moved it; for lost bytes the moment at which the next operation started, or its times where that says
+    /// that they are lost.
     pub(super) times: Times,
 }
 
@@ -34,7 +35,7 @@ pub(super) enum Kind<'a> {
     Bytes(&'a [u8]),
     /// This many bytes that were seen but not copied.
     Elided(u64),
-    /// This many bytes that never came.
+    /// This many bytes that never came, or were said to be lost.
     Lost(u64),
 }
 
@@ -45,6 +46,8 @@ pub(super) struct Range<'a> {
     length: u64,
     bytes: &'a [u8],
     times: Times,
+    /// Bytes behind `bytes` are lost, and not elided.
+    missed: bool,
 }
 
 impl<'a> Range<'a> {
@@ -56,8 +59,14 @@ impl<'a> Range<'a> {
             length,
             bytes,
             times,
+            missed: false,
         }
         .part(offset, offset + length)
+    }
+
+    /// The same, of which all but the bytes is lost.
+    pub(super) fn missed(self) -> Range<'a> {
+        Range { missed: true, ..self }
     }
 
     fn end(&self) -> u64 {
@@ -76,13 +85,17 @@ impl<'a> Range<'a> {
             offset: from,
             length: to - from,
             bytes,
-            times: self.times,
+            ..*self
         }
     }
 
     fn deliver(&self, out: &mut impl FnMut(Piece<'_>)) {
         let Range {
-            offset, bytes, times, ..
+            offset,
+            bytes,
+            times,
+            missed,
+            ..
         } = *self;
         if !bytes.is_empty() {
             out(Piece {
@@ -93,9 +106,14 @@ impl<'a> Range<'a> {
         }
         let captured = bytes.len() as u64;
         if captured < self.length {
+            let rest = self.length - captured;
             out(Piece {
                 offset: offset + captured,
-                kind: Kind::Elided(self.length - captured),
+                kind: if missed {
+                    Kind::Lost(rest)
+                } else {
+                    Kind::Elided(rest)
+                },
                 times,
             });
         }
@@ -108,6 +126,7 @@ struct Held {
     length: u64,
     bytes: Box<[u8]>,
     times: Times,
+    missed: bool,
 }
 
 /// See the module's documentation.
@@ -203,6 +222,7 @@ impl Order {
                     length: range.length,
                     bytes: range.bytes.into(),
                     times: range.times,
+                    missed: range.missed,
                 };
                 self.held.insert(range.offset, held);
                 return;
@@ -230,6 +250,7 @@ impl Order {
                 length: held.length,
                 bytes: &held.bytes,
                 times: held.times,
+                missed: held.missed,
             }
             .deliver(out);
             self.next = Some(offset + held.length);
@@ -306,6 +327,24 @@ mod tests {
             Kind::Lost(n) => "?".repeat(n as usize),
         };
         log.push((piece.offset, text));
+    }
+
+    /// Said to be lost: at once where it is in order, and in its place where it is not.
+    #[test]
+    fn what_is_said_to_be_lost() {
+        let mut log = Log::new();
+        let miss = |log: &mut Log, offset, length| {
+            let Log(order, pieces, _) = log;
+            let range = Range::new(offset, length, &[], Times::default());
+            order.push(range.missed(), |p| note(pieces, p));
+        };
+        miss(&mut log, 0, 3);
+        log.push(3, "abc");
+        miss(&mut log, 8, 2);
+        log.push(10, "xyz");
+        log.push(6, "de");
+        assert_eq!(log.text(), "???abcde??xyz");
+        assert!(log.0.held.is_empty());
     }
 
     #[test]

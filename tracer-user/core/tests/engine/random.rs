@@ -91,6 +91,7 @@ proptest! {
                     offset,
                     length: bytes.len() as u32 + u32::from(kind == 3),
                     bytes: &bytes,
+                    missed: sent,
                 }),
             });
         }

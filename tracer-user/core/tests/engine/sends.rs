@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use insta::assert_snapshot;
 use tracer_abi::Direction;
-use tracer_core::model::{CapturedProperty, Operation, Timestamp, TraceFlags, attribute::*};
+use tracer_core::model::{CapturedProperty, Operation, Status, Timestamp, TraceFlags, attribute::*};
 
 use super::support::*;
 
@@ -421,6 +421,49 @@ fn an_outcome_that_was_lost_is_no_error() {
     let totals = s.totals();
     assert_eq!((totals.gaps, totals.resyncs, totals.incomplete_spans), (1, 1, 1));
     assert_eq!(totals.gap_bytes, sent(2, 0).bytes().len() as u64);
+}
+
+/// The process reads its answers in a way that nobody can look at.
+#[test]
+fn answers_that_were_not_seen_are_no_error() {
+    let mut s = Script::new();
+    let c = s.connect();
+    let answer = sent(1, 0).bytes().len();
+    s.at(10).write(c, send(1, "orders", &key(K1)));
+    s.at(11).miss(c, Direction::RECV, answer);
+    s.at(20).write(c, send(2, "orders", &key(K2)));
+    s.at(21).miss(c, Direction::RECV, answer);
+    s.wait(60_000);
+    let spans = s.spans();
+    assert_eq!(spans.len(), 2);
+    for span in &spans {
+        assert_eq!(span.status, Status::Unset, "{span:?}");
+        assert!(span.attribute(RMQTRACE_INCOMPLETE).is_some(), "{span:?}");
+    }
+    let totals = s.totals();
+    let sizes: usize = [1, 2]
+        .map(|n| send(n, "orders", &key(K1)).bytes().len())
+        .iter()
+        .sum();
+    assert_eq!(
+        (totals.seen_bytes, totals.gap_bytes),
+        (sizes as u64, 2 * answer as u64)
+    );
+}
+
+/// Of a send that nobody answers, the end is that of its last byte.
+#[test]
+fn a_one_way_send_whose_end_was_not_seen() {
+    let frame = || send(1, "orders", &key(K1)).one_way();
+    let length = frame().bytes().len();
+    let mut s = Script::new();
+    let c = s.connect();
+    s.at(10).write_start(c, frame(), length - 4);
+    s.at(40).miss(c, Direction::SEND, 4);
+    let spans = s.spans();
+    assert_eq!(spans.len(), 1);
+    assert!(spans[0].attribute(RMQTRACE_INCOMPLETE).is_some(), "{spans:?}");
+    assert!(spans[0].attribute(RMQTRACE_SEND_ATTEMPT).is_some(), "{spans:?}");
 }
 
 #[test]

@@ -118,7 +118,7 @@ pub(crate) fn segments(events: &[Event], most: usize) -> Vec<Segment> {
                 push(&mut out, talk, close.time.0, true, "FA", talk.ends[0], &[]);
                 push(&mut out, talk, close.time.0, false, "FA", talk.ends[1], &[]);
             }
-            Event::Process(_) | Event::Wait(_) => {}
+            Event::Missed(_) | Event::Process(_) | Event::Wait(_) => {}
         }
     }
     out
@@ -297,9 +297,10 @@ pub(crate) fn direct(events: &[Event]) -> Vec<Span> {
                     offset: *offset,
                     length: bytes.len() as u32,
                     bytes,
+                    missed: false,
                 })
             }
-            Event::Process(_) | Event::Wait(_) => continue,
+            Event::Missed(_) | Event::Process(_) | Event::Wait(_) => continue,
         };
         engine.handle_record(record);
         drain(&mut engine, &mut spans);

@@ -47,6 +47,7 @@ fn with(event: &Event, mut each: impl FnMut(Record<'_>), wait: Option<&mut dyn F
         Event::Open(open) => each(Record::Open(*open)),
         Event::Close(close) => each(Record::Close(*close)),
         Event::Process(process) => each(Record::Process(*process)),
+        Event::Missed(data) => each(Record::Data(*data)),
         Event::Wait(now) => {
             if let Some(wait) = wait {
                 wait(*now);
@@ -68,6 +69,7 @@ fn with(event: &Event, mut each: impl FnMut(Record<'_>), wait: Option<&mut dyn F
             offset: *offset,
             length: bytes.len() as u32,
             bytes,
+            missed: false,
         })),
     }
 }
@@ -111,6 +113,7 @@ fn moved(event: &Event) -> Event {
         | Event::Close(Close { time, .. })
         | Event::Process(Process { time, .. })
         | Event::Wait(time) => *time = wall(*time),
+        Event::Missed(data) => (data.start, data.end) = (wall(data.start), wall(data.end)),
         Event::Data { time, .. } => {
             *time = wall(Timestamp(time.start)).0..wall(Timestamp(time.end)).0;
         }
@@ -162,6 +165,7 @@ proptest! {
         offset in any::<u64>(),
         bytes in vec(any::<u8>(), 0..200),
         more in prop_oneof![0_u32..10, 0_u32..200_000],
+        missed in any::<bool>(),
     ) {
         let (connection, process) = (ConnectionId(connection), ProcessId(process));
         let data = Data {
@@ -173,6 +177,7 @@ proptest! {
             offset,
             length: bytes.len() as u32 + more,
             bytes: &bytes,
+            missed,
         };
         let mut file = Vec::new();
         Recorder::new(&mut file, Host("boot"), "test", 0).unwrap().record(&Record::Data(data)).unwrap();

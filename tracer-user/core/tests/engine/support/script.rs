@@ -30,6 +30,8 @@ pub(crate) enum Event {
         offset: u64,
         bytes: Vec<u8>,
     },
+    /// The kernel side says that bytes went by unseen.
+    Missed(Data<'static>),
     Close(Close),
     Process(Process),
     /// Time passes without a record.
@@ -111,6 +113,30 @@ impl Script {
     pub(crate) fn lose(&mut self, conn: Conn, direction: Direction, frame: Frame) -> &mut Script {
         *self.offsets.entry((conn.0, direction.0)).or_default() += frame.bytes().len() as u64;
         self
+    }
+
+    /// The kernel side says that the next bytes of this direction went by unseen.
+    pub(crate) fn miss(&mut self, conn: Conn, direction: Direction, length: usize) -> &mut Script {
+        let end = self.offsets.entry((conn.0, direction.0)).or_default();
+        let offset = *end;
+        *end += length as u64;
+        self.events.push(Event::Missed(Data {
+            connection: ConnectionId(conn.0),
+            process: ProcessId(self.processes[&conn.0]),
+            direction,
+            start: self.time(),
+            end: self.time(),
+            offset,
+            length: length as u32,
+            bytes: &[],
+            missed: true,
+        }));
+        self
+    }
+
+    /// The process writes the first bytes of a frame.
+    pub(crate) fn write_start(&mut self, conn: Conn, frame: Frame, length: usize) -> &mut Script {
+        self.bytes(conn, Direction::SEND, frame.bytes()[..length].to_vec())
     }
 
     /// A frame of which these bytes go by unseen.
@@ -212,6 +238,7 @@ pub(crate) fn feed(config: &Config, events: &[Event], end: Timestamp) -> (Vec<Sp
             Event::Open(open) => engine.handle_record(Record::Open(*open)),
             Event::Close(close) => engine.handle_record(Record::Close(*close)),
             Event::Process(process) => engine.handle_record(Record::Process(*process)),
+            Event::Missed(data) => engine.handle_record(Record::Data(*data)),
             Event::Wait(now) => engine.handle_timeout(*now),
             Event::Data {
                 connection,
@@ -229,6 +256,7 @@ pub(crate) fn feed(config: &Config, events: &[Event], end: Timestamp) -> (Vec<Sp
                 offset: *offset,
                 length: bytes.len() as u32,
                 bytes,
+                missed: false,
             })),
         }
         spans.extend(spans_of(&mut engine));
