@@ -145,6 +145,11 @@ fn stop(world: &World, name: &str, messages: u32, more: &[&str]) -> Result<(Stri
         "{name}: the slowest of {messages} writes took {} µs",
         longest.as_micros()
     );
+    // a write that waited for the tracer would have waited until it went on
+    ensure!(
+        longest < STOPPED / 2,
+        "a write took {longest:?} while the tracer was stopped"
+    );
     let caught_up = catch_up(&mut scene, &mut stream, &world.fresh(&format!("{name}-marker")))?;
     let (after, _) = write(&mut stream, &last_topic, 22, 0..LAST, GENTLY)?;
     scene.spans("send", &last_topic, LAST as usize)?;

@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Before the first sample of a round: caches, branch predictors, and the judgement of the connections.
 const WARM: u32 = 2_000;
 /// A body, or as many bytes of another protocol.
-const BYTES: usize = 1024;
+pub(super) const BYTES: usize = 1024;
 
 /// Something that is done again and again.
 struct Case {
@@ -132,7 +132,7 @@ fn cases(send: Vec<u8>, pulled: Vec<u8>) -> Result<Vec<Case>> {
 }
 
 /// The frame with a body of so many bytes.
-fn with_body(mut frame: Vec<u8>, bytes: usize) -> Result<Vec<u8>> {
+pub(super) fn with_body(mut frame: Vec<u8>, bytes: usize) -> Result<Vec<u8>> {
     let [_, _, _, _, _, a, b, c] = *frame.first_chunk().context("a frame that is too short")?;
     frame.truncate(8 + u32::from_be_bytes([0, a, b, c]) as usize);
     frame.resize(frame.len() + bytes, b'x');
@@ -142,7 +142,7 @@ fn with_body(mut frame: Vec<u8>, bytes: usize) -> Result<Vec<u8>> {
 }
 
 /// Writes at one end and reads at the other, in one thread.
-fn echo(near: &mut impl Write, far: &mut impl Read, bytes: &[u8]) -> Result<()> {
+pub(super) fn echo(near: &mut impl Write, far: &mut impl Read, bytes: &[u8]) -> Result<()> {
     let mut buffer = [0; 8 * BYTES];
     near.write_all(bytes)?;
     let target = buffer

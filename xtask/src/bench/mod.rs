@@ -13,6 +13,7 @@ pub(crate) mod instructions;
 mod machine;
 mod page;
 mod paired;
+mod pressure;
 mod processors;
 mod programs;
 mod row;
@@ -32,11 +33,12 @@ use crate::setup::{self, Say};
 type Bench = (&'static str, fn(&Artifacts) -> Result<Vec<Row>>);
 
 /// All of them, in the order of the table.
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 9] = [
     ("decode", decode::rows),
     ("engine", engine::rows),
     ("export", export::rows),
     ("calls", calls::rows),
+    ("pressure", pressure::rows),
     ("saturated", saturated::rows),
     ("daemon", daemon::rows),
     ("start", start::rows),
