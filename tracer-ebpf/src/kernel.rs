@@ -1,4 +1,4 @@
-//! What the running kernel's structures look like: member offsets that user space reads from the kernel's BTF
+//! What the running kernel's structures look like: member offsets and enumerators that user space reads from the kernel's BTF
 //! and sets before loading, and the registers of a system call.
 
 use core::ffi::c_void;
@@ -54,6 +54,8 @@ offsets! {
     TASK_SIGNAL;
     /// `signal_struct.live.counter`
     SIGNAL_LIVE;
+    /// `SOCK_DONE` of `enum sock_flags`: a bit's number
+    SOCK_DONE;
 }
 
 /// A member of a kernel structure, by one checked read. `None` where the address cannot be read.

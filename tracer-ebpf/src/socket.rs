@@ -12,7 +12,8 @@ use tracer_abi::{Direction, PREFIX, Role};
 use crate::{
     follow::{Follow, WINDOW},
     kernel::{
-        BYTES_SENT, COPIED_SEQ, RCV_NXT, SK_PROTOCOL, SKC_FAMILY, SKC_FLAGS, WRITE_SEQ, member, trusted,
+        BYTES_SENT, COPIED_SEQ, RCV_NXT, SK_PROTOCOL, SKC_FAMILY, SKC_FLAGS, SOCK_DONE, WRITE_SEQ, member,
+        trusted,
     },
     scratch::exchange,
 };
@@ -23,7 +24,8 @@ pub(crate) const IPV4: u16 = 2;
 pub(crate) const IPV6: u16 = 10;
 const IPPROTO_TCP: u16 = 6;
 
-/// States of a TCP socket (include/net/tcp_states.h).
+/// States of a TCP socket (include/net/tcp_states.h), which the kernel keeps as they are for programs like this one: `BPF_TCP_ESTABLISHED` and others
+/// (include/uapi/linux/bpf.h).
 pub(crate) mod tcp {
     pub(crate) const ESTABLISHED: i32 = 1;
     pub(crate) const SYN_SENT: i32 = 2;
@@ -338,8 +340,6 @@ fn sequence(sk: *const c_void, direction: Direction) -> u32 {
 /// The peer's FIN has arrived, so it is counted in `rcv_nxt`.
 #[inline(always)]
 fn has_ended(sk: *const c_void) -> bool {
-    /// Bit of `SOCK_DONE` (include/net/sock.h)
-    const SOCK_DONE: u64 = 1;
     let flags: u64 = member(sk, &SKC_FLAGS).unwrap_or(0);
-    flags >> SOCK_DONE & 1 != 0
+    flags >> (SOCK_DONE.load() & 63) & 1 != 0
 }

@@ -1,11 +1,11 @@
-//! Reads where members of kernel structures are, and what parameters functions have, from the kernel's own type
-//! information (BTF).
+//! Reads where members of kernel structures are, what values enumerators have, and what parameters functions have, from the
+//! kernel's own type information (BTF).
 //!
 //! aya parses BTF too, but its types are private to it; the one maintained parser crate is under the LGPL, which
 //! does not go with a static binary. What is needed here is one pass over the type table.
 //!
-//! Format: Documentation/bpf/btf.rst of the kernel. Only structs, unions, functions, and the kinds that merely name
-//! another type (typedef, const, volatile, restrict, type tag) are followed.
+//! Format: Documentation/bpf/btf.rst of the kernel. Only structs, unions, enumerations, functions, and the kinds that merely
+//! name another type (typedef, const, volatile, restrict, type tag) are followed.
 
 use std::collections::HashMap;
 
@@ -26,6 +26,14 @@ pub(crate) enum BtfError {
         /// The member, with dots between nested ones.
         path: String,
     },
+    /// An enumerator that the kernel side needs does not exist.
+    #[error("this kernel has no `{name}` in `enum {enumeration}`")]
+    NoEnumerator {
+        /// Name of the enumeration.
+        enumeration: String,
+        /// The enumerator.
+        name: String,
+    },
 }
 
 /// Type information of a kernel.
@@ -35,7 +43,7 @@ pub(crate) struct Btf<'a> {
     types: Vec<u32>,
     /// Where names start.
     strings: usize,
-    /// Structures and unions by name.
+    /// Structures, unions and enumerations by name.
     by_name: HashMap<&'a [u8], Vec<u32>>,
     /// Prototypes of functions by name.
     functions: HashMap<&'a [u8], u32>,
@@ -44,11 +52,12 @@ pub(crate) struct Btf<'a> {
 const MAGIC: u16 = 0xeb9f;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
+const ENUM: u32 = 6;
 const FUNCTION: u32 = 12;
 const PROTOTYPE: u32 = 13;
 
 impl<'a> Btf<'a> {
-    /// Walks the type table once. `wanted` are the structures and functions that will be asked for.
+    /// Walks the type table once. `wanted` are the structures, enumerations and functions that will be asked for.
     pub(crate) fn parse(bytes: &'a [u8], wanted: &[&str]) -> Result<Btf<'a>, BtfError> {
         let magic = bytes
             .get(..2)
@@ -72,7 +81,7 @@ impl<'a> Btf<'a> {
         while at < end {
             let info = word(bytes, at + 4)?;
             let (kind, count) = (kind(info), members(info));
-            if matches!(kind, STRUCT | UNION | FUNCTION) {
+            if matches!(kind, STRUCT | UNION | ENUM | FUNCTION) {
                 let name = btf.name(word(bytes, at)?);
                 if !wanted.iter().any(|w| w.as_bytes() == name) {
                 } else if kind == FUNCTION {
@@ -107,6 +116,29 @@ impl<'a> Btf<'a> {
             path: path.into(),
         };
         found.map(|(bits, _)| bits / 8).ok_or_else(none)
+    }
+
+    /// The value of an enumerator.
+    pub(crate) fn enumerator(&self, enumeration: &str, name: &str) -> Result<u32, BtfError> {
+        let ids = self.by_name.get(enumeration.as_bytes()).into_iter().flatten();
+        let found = ids.filter_map(|&id| self.value(id, name.as_bytes())).next();
+        found.ok_or_else(|| BtfError::NoEnumerator {
+            enumeration: enumeration.into(),
+            name: name.into(),
+        })
+    }
+
+    fn value(&self, id: u32, name: &[u8]) -> Option<u32> {
+        let at = *self.types.get(id as usize)? as usize;
+        let info = word(self.bytes, at + 4).ok()?;
+        if kind(info) != ENUM {
+            return None;
+        }
+        (0..members(info)).find_map(|i| {
+            let at = at + 12 + i * 8;
+            let named = self.name(word(self.bytes, at).ok()?) == name;
+            named.then(|| word(self.bytes, at + 4).ok())?
+        })
     }
 
     /// Names of a function's parameters, in order. `None`: there is no such function.
@@ -196,7 +228,7 @@ fn trailing(kind: u32, count: usize) -> usize {
         // struct, union, variable section, 64-bit enum
         STRUCT | UNION | 15 | 19 => count * 12,
         // enum, function prototype
-        6 | PROTOTYPE => count * 8,
+        ENUM | PROTOTYPE => count * 8,
         _ => 0,
     }
 }
@@ -205,9 +237,10 @@ fn trailing(kind: u32, count: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// `struct s { u32 a; struct { u32 b; typedef t c; }; }` and `u32 f(u32 a, u32 b)` by hand: member offsets in bits.
+    /// `struct s { u32 a; struct { u32 b; typedef t c; }; }`, `u32 f(u32 a, u32 b)` and `enum e { a, b = 7 }` by hand: member
+    /// offsets in bits.
     fn sample() -> Vec<u8> {
-        let strings = b"\0s\0a\0b\0c\0t\0f\0";
+        let strings = b"\0s\0a\0b\0c\0t\0f\0e\0";
         let mut types: Vec<u8> = Vec::new();
         let mut add = |words: &[u32]| words.iter().for_each(|w| types.extend(w.to_ne_bytes()));
         add(&[0, 1 << 24, 4, 32]); // 1: int
@@ -216,6 +249,7 @@ mod tests {
         add(&[1, 4 << 24 | 2, 12, 3, 1, 0, 0, 2, 32]); // 4: struct s { a, anonymous }
         add(&[0, 13 << 24 | 2, 1, 3, 1, 5, 1]); // 5: prototype (a, b)
         add(&[11, 12 << 24, 5]); // 6: function f
+        add(&[13, 6 << 24 | 2, 4, 3, 0, 5, 7]); // 7: enum e { a, b }
         let mut out = Vec::new();
         out.extend(MAGIC.to_ne_bytes());
         out.extend([1, 0]);
@@ -251,6 +285,22 @@ mod tests {
     }
 
     #[test]
+    fn enumerators_have_values() {
+        let bytes = sample();
+        let btf = Btf::parse(&bytes, &["e", "s"]).unwrap();
+        assert_eq!(
+            (
+                btf.enumerator("e", "a").unwrap(),
+                btf.enumerator("e", "b").unwrap()
+            ),
+            (0, 7)
+        );
+        let error = btf.enumerator("e", "c").unwrap_err().to_string();
+        assert_eq!(error, "this kernel has no `c` in `enum e`");
+        assert!(btf.enumerator("s", "a").is_err() && btf.offset("e", "a").is_err());
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         let bytes = sample();
         let btf = Btf::parse(&bytes, &["s"]).unwrap();
@@ -262,8 +312,12 @@ mod tests {
     fn truncation_never_panics() {
         let bytes = sample();
         for n in 0..bytes.len() {
-            if let Ok(btf) = Btf::parse(&bytes[..n], &["s", "f"]) {
-                let _ = (btf.offset("s", "c"), btf.parameters("f"));
+            if let Ok(btf) = Btf::parse(&bytes[..n], &["s", "f", "e"]) {
+                let _ = (
+                    btf.offset("s", "c"),
+                    btf.parameters("f"),
+                    btf.enumerator("e", "b"),
+                );
             }
         }
     }

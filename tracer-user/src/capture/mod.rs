@@ -210,7 +210,7 @@ impl KernelCounters {
 fn load(config: &CaptureConfig) -> Result<(Ebpf, Btf, Choice), CaptureError> {
     let types = std::fs::read("/sys/kernel/btf/vmlinux").map_err(|source| CaptureError::NoBtf { source })?;
     let btf = Btf::parse(&types, aya::Endianness::default()).map_err(aya::EbpfError::BtfError)?;
-    let wanted: Vec<&str> = offsets::structures().chain(strategy::functions()).collect();
+    let wanted: Vec<&str> = offsets::types().chain(strategy::functions()).collect();
     let ours = btf::Btf::parse(&types, &wanted)?;
     let offsets = offsets::resolve(&ours)?;
     let choice = strategy::choose(config.strategy, &btf, &ours)?;

@@ -1,4 +1,4 @@
-//! Which kernel structure members the kernel side needs, and where the running kernel has them.
+//! Which kernel structure members and enumerators the kernel side needs, and what the running kernel has for them.
 
 use super::btf::{Btf, BtfError};
 
@@ -23,15 +23,21 @@ const MEMBERS: &[(&str, &str, &str)] = &[
     ("SIGNAL_LIVE", "signal_struct", "live.counter"),
 ];
 
-/// The structures that have them.
-pub(crate) fn structures() -> impl Iterator<Item = &'static str> {
-    MEMBERS.iter().map(|&(_, structure, _)| structure)
+/// Name of a global of the eBPF object, enumeration, enumerator.
+const ENUMERATORS: &[(&str, &str, &str)] = &[("SOCK_DONE", "sock_flags", "SOCK_DONE")];
+
+/// The structures and enumerations that have them.
+pub(crate) fn types() -> impl Iterator<Item = &'static str> {
+    MEMBERS.iter().chain(ENUMERATORS).map(|&(_, of, _)| of)
 }
 
 /// The value of each global.
 pub(crate) fn resolve(btf: &Btf<'_>) -> Result<Vec<(&'static str, u32)>, BtfError> {
-    MEMBERS
+    let members = MEMBERS
         .iter()
-        .map(|&(global, structure, path)| Ok((global, btf.offset(structure, path)?)))
-        .collect()
+        .map(|&(global, structure, path)| Ok((global, btf.offset(structure, path)?)));
+    let enumerators = ENUMERATORS
+        .iter()
+        .map(|&(global, of, name)| Ok((global, btf.enumerator(of, name)?)));
+    members.chain(enumerators).collect()
 }
