@@ -16,12 +16,16 @@ use testbed::{
     load::Moved,
     spans::SpanFile,
     totals::{no_loss_except, total},
+    usage,
 };
 
 use crate::{scene::Filed, trial, world::World};
 
 /// How long the traffic, and the tracer behind it, may take.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Most memory of the tracer, whatever happens: its tables, the queues of its outputs when they are full, and the ring.
+const MOST_KIB: u64 = 256 * 1024;
 
 /// What happens to the tracer while frames move.
 #[derive(Clone, Copy)]
@@ -195,6 +199,8 @@ fn run(world: &World, case: &Case) -> Result<()> {
         tracer.process().signal(libc::SIGCONT)?;
     }
     let moved = load.accounts()?;
+    let most = usage::most_resident_kib(tracer.pid())?;
+    ensure!(most <= MOST_KIB, "{most} KiB of memory, {MOST_KIB} at most");
     let (status, log) = tracer.stop()?;
     ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
     let seen = connections(&log, load.pid())?;
@@ -218,7 +224,7 @@ fn run(world: &World, case: &Case) -> Result<()> {
     let missing = messages(&moved, &seen, &file.into_spans())?;
     let all: usize = moved.iter().map(|moved| moved.messages).sum();
     println!(
-        "{}: {all} messages, {missing} without a span; {lost} bytes lost",
+        "{}: {all} messages, {missing} without a span; {lost} bytes lost; {most} KiB of memory at most",
         case.name
     );
     match case.wanted {

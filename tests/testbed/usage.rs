@@ -20,7 +20,17 @@ pub fn processor_time(pid: u32) -> Result<Duration> {
 
 /// KiB of a process that are in memory.
 pub fn resident_kib(pid: u32) -> Result<u64> {
+    memory(pid, "VmRSS:")
+}
+
+/// The most KiB of it that ever were.
+pub fn most_resident_kib(pid: u32) -> Result<u64> {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, what: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    Ok(line.context("no VmRSS")?.trim().trim_end_matches(" kB").parse()?)
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
+    let line = line.with_context(|| format!("no {what} of {pid}"))?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
