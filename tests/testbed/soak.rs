@@ -70,6 +70,7 @@ pub fn soak(
         usage::processor_time(tracer.pid())?.saturating_sub(before),
     );
     let (sent, consumed) = producer.finish_with(consumer, PATIENCE)?;
+    sent.none_failed()?;
     let (status, log) = tracer.stop()?;
     ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
     no_loss(&log).context("something is named lost")?;

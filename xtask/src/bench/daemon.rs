@@ -83,6 +83,7 @@ fn processor(artifacts: &Artifacts) -> Result<Vec<Row>> {
     let rate = producer.tell()?.rate();
     let (taken, elapsed) = (usage::processor_time(tracer.pid())? - before, begun.elapsed());
     let (sent, _) = producer.finish_with(consumer, Duration::from_secs(60))?;
+    sent.none_failed()?;
     let (_, log) = tracer.stop()?;
     no_loss(&log)?;
     ensure!(total(&log, "messages_delivered")? == sent.all, "{log}");

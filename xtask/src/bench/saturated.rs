@@ -69,6 +69,8 @@ struct Found {
     trace: Figures,
     /// Spans that the agent made, and those of them that arrived.
     agents_spans: [u64; 2],
+    /// Sends that failed with the agent: the machine is so busy that an answer takes more than three seconds.
+    agents_failed: u64,
 }
 
 pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
@@ -117,12 +119,13 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
                 per_cent(ours),
             ),
             format!(
-                "nothing {} ± {}, consumed {}; agent {}, {:.0} % of its spans arrived; msgTrace {}",
+                "nothing {} ± {}, consumed {}; agent {}, {:.0} % of its spans arrived, {} sends failed; msgTrace {}",
                 thousands(nothing.value),
                 thousands(nothing.error),
                 thousands(median(&found.nothing.consumed)),
                 beside_nothing(&found.agent),
                 100.0 * arrived as f64 / made as f64,
+                found.agents_failed,
                 beside_nothing(&found.trace),
             ),
             "≤ 2 % less, and ≤ 1/5 of what the agent takes".to_owned(),
@@ -233,12 +236,12 @@ impl Scene {
         })
     }
 
-    /// Ends both clients, and gives how many messages there were.
-    fn finish(self) -> Result<(u64, Collector)> {
-        let (all, _) = self
+    /// Ends both clients, and gives what was sent in all.
+    fn finish(self) -> Result<(Account, Collector)> {
+        let (sent, _) = self
             .producer
             .finish_with(self.consumer, Duration::from_secs(120))?;
-        Ok((all.all, self.collector))
+        Ok((sent, self.collector))
     }
 }
 
@@ -286,7 +289,8 @@ fn beside(artifacts: &Artifacts, round: usize, found: &mut Found) -> Result<()> 
         compared.push(&window, [&before, &after]);
         before = after;
     }
-    let (_, collector) = scene.finish()?;
+    let (sent, collector) = scene.finish()?;
+    sent.none_failed()?;
     let arrived = collector.counted()?;
     ensure!(arrived == spans, "{spans} spans were made, {arrived} arrived");
     Ok(())
@@ -315,11 +319,12 @@ fn inside(artifacts: &Artifacts, what: Inside, round: usize, found: &mut Found) 
     for _ in 0..2 {
         figures.push(&scene.window()?);
     }
-    let (messages, collector) = scene.finish()?;
+    let (sent, collector) = scene.finish()?;
     if what == Inside::Agent {
+        found.agents_failed += sent.failed;
         let [made, arrived] = &mut found.agents_spans;
         // one of the send, one of the delivery
-        *made += 2 * messages;
+        *made += 2 * sent.all + sent.failed;
         *arrived += collector.counted()?;
     }
     Ok(())
