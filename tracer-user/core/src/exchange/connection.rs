@@ -383,10 +383,11 @@ impl Connection {
     }
 
     /// Why a request of this direction has no answer, if it is not that the answer was lost, or came before the request by
-    /// a clock that cannot be right.
+    /// a clock that cannot be right. Where there was no room to tell of the connection, there may have been none for an answer.
     fn why(&mut self, direction: Direction, waiting: &Waiting<Pending>, otherwise: Unanswered) -> Unanswered {
         let lost = self.half(opposite(direction)).lost;
-        if waiting.contradicted || lost.is_some_and(|lost| lost >= waiting.sent) {
+        let lost = lost.is_some_and(|lost| lost >= waiting.sent);
+        if waiting.contradicted || lost || self.is_unannounced() {
             Unanswered::Unknown
         } else {
             otherwise

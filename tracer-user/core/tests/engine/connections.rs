@@ -186,9 +186,14 @@ fn an_announcement_was_lost() {
     s.events.clear();
     s.at(10).write(c, send(1, "orders", &format!("UNIQ_KEY={K1}")));
     s.at(20).read(c, sent(1, 0));
+    // there was no room for the answer either, for all that is known
+    s.at(30).write(c, send(2, "orders", &format!("UNIQ_KEY={K2}")));
+    s.wait(60_000);
     let spans = s.spans();
-    assert_eq!(spans.len(), 1);
+    assert_eq!(spans.len(), 2);
     assert_eq!(spans[0].attribute(SERVER_ADDRESS), None);
+    assert_eq!(spans[1].status, Status::Unset);
+    assert!(spans[1].attribute(RMQTRACE_INCOMPLETE).is_some());
 }
 
 #[test]
