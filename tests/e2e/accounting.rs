@@ -33,6 +33,8 @@ enum Fault {
     None,
     /// It does not run for so long.
     Stopped(Duration),
+    /// It starts when connections are open and the first frame of each is under way.
+    Late,
 }
 
 /// What must come of it.
@@ -40,6 +42,8 @@ enum Fault {
 enum Wanted {
     /// Every message has its span, and nothing is named lost.
     Everything,
+    /// The same, but for the first message of each connection.
+    AllButFirst,
     /// Something is lost: the test would show nothing if nothing were.
     Loss,
     /// Either.
@@ -142,6 +146,19 @@ const CASES: &[Case] = &[
         wanted: Wanted::Loss,
     },
     Case {
+        name: "a tracer that comes in the midst of frames",
+        load: &[
+            ("connections", 100),
+            ("threads", 2),
+            ("messages", 50),
+            ("before", 10),
+            ("rate", 5_000),
+        ],
+        tracer: &[],
+        fault: Fault::Late,
+        wanted: Wanted::AllButFirst,
+    },
+    Case {
         name: "as fast as frames can be made",
         load: &[
             ("connections", 50),
@@ -186,10 +203,12 @@ fn run(world: &World, case: &Case) -> Result<()> {
     let dir = world.dir()?;
     let name = world.fresh("accounting");
     let args = [&["--exe", env!("CARGO_BIN_EXE_load")], case.tracer].concat();
+    let start_load = || Load::start(Path::new(env!("CARGO_BIN_EXE_load")), dir, &name, case.load);
+    let early = matches!(case.fault, Fault::Late).then(start_load).transpose()?;
     let Filed {
         mut tracer, spans, ..
     } = Filed::start(world, &name, &args)?;
-    let mut load = Load::start(Path::new(env!("CARGO_BIN_EXE_load")), dir, &name, case.load)?;
+    let mut load = early.map_or_else(start_load, Ok)?;
     load.go()?;
     if let Fault::Stopped(time) = case.fault {
         // it has begun when the first connections are known
@@ -204,7 +223,8 @@ fn run(world: &World, case: &Case) -> Result<()> {
     let (status, log) = tracer.stop()?;
     ensure!(status.success(), "rmqtrace ended with {status}:\n{log}");
     let seen = connections(&log, load.pid())?;
-    let lost = bytes(&moved, &seen)?;
+    let late = matches!(case.fault, Fault::Late);
+    let lost = bytes(&moved, &seen, late)?;
     let named = |name| total(&log, name).unwrap_or_default();
     let declared = named("bytes_lost");
     // other processes' connections are captured until it is known that they are not wanted
@@ -221,7 +241,7 @@ fn run(world: &World, case: &Case) -> Result<()> {
     );
     let mut file = SpanFile::new(&spans);
     file.refresh()?;
-    let missing = messages(&moved, &seen, &file.into_spans())?;
+    let missing = messages(&moved, &seen, late, &file.into_spans())?;
     let all: usize = moved.iter().map(|moved| moved.messages).sum();
     println!(
         "{}: {all} messages, {missing} without a span; {lost} bytes lost; {most} KiB of memory at most",
@@ -231,6 +251,10 @@ fn run(world: &World, case: &Case) -> Result<()> {
         Wanted::Everything => {
             ensure!(missing == 0, "{missing} messages have no span");
             // which cost connections their end, and nothing else: that was looked at
+            no_loss_except(&log, "recursion_misses=")
+        }
+        Wanted::AllButFirst => {
+            ensure!(missing == moved.len(), "{missing} messages have no span");
             no_loss_except(&log, "recursion_misses=")
         }
         Wanted::Loss => {
@@ -277,15 +301,29 @@ fn connections(log: &str, pid: u32) -> Result<HashMap<u16, Seen>> {
     Ok(closed)
 }
 
-/// Checks every connection's bytes; gives how many are lost in all.
-fn bytes(moved: &[Moved], seen: &HashMap<u16, Seen>) -> Result<u64> {
+/// Checks every connection's bytes; gives how many are lost in all. `late`: what was left of the first frame that was sent when
+/// the tracer came is nobody's.
+fn bytes(moved: &[Moved], seen: &HashMap<u16, Seen>, late: bool) -> Result<u64> {
     let mut lost = 0;
     for connection in moved {
         let seen = seen
             .get(&connection.local)
             .with_context(|| format!("nothing is said of port {}", connection.local))?;
-        for (moved, (bytes, missing)) in [(connection.sent, seen.sent), (connection.received, seen.received)]
-        {
+        let begun = match seen.sent {
+            (bytes, missing) if late => connection.sent.saturating_sub(bytes + missing),
+            _ => 0,
+        };
+        // frames differ by the digits in them
+        let frame = connection.sent / connection.messages.max(1) as u64 + 16;
+        ensure!(
+            begun <= frame,
+            "port {}: {begun} bytes are nobody's",
+            connection.local
+        );
+        for (moved, (bytes, missing)) in [
+            (connection.sent - begun, seen.sent),
+            (connection.received, seen.received),
+        ] {
             // what is missing at the end of a connection is known by its end
             let told = bytes + missing == moved || (!seen.closed && bytes + missing < moved);
             ensure!(told, "port {}: {moved} bytes, {seen:?}", connection.local);
@@ -295,8 +333,9 @@ fn bytes(moved: &[Moved], seen: &HashMap<u16, Seen>) -> Result<u64> {
     Ok(lost)
 }
 
-/// Checks every span, and that messages are missing only on connections that lost bytes; gives how many are missing.
-fn messages(moved: &[Moved], seen: &HashMap<u16, Seen>, spans: &[Span]) -> Result<usize> {
+/// Checks every span, and that messages are missing only on connections that lost bytes, and the first of each where the tracer
+/// came `late`; gives how many are missing.
+fn messages(moved: &[Moved], seen: &HashMap<u16, Seen>, late: bool, spans: &[Span]) -> Result<usize> {
     let mut found = HashSet::new();
     for span in spans {
         let number = number(span).with_context(|| format!("not one of ours: {span:#?}"))?;
@@ -309,11 +348,14 @@ fn messages(moved: &[Moved], seen: &HashMap<u16, Seen>, spans: &[Span]) -> Resul
     }
     let mut missing = 0;
     for connection in moved {
-        let ours = connection.first..connection.first + connection.messages;
-        let without = ours.filter(|number| !found.contains(number)).count();
+        let end = connection.first + connection.messages;
+        let without = (connection.first..end)
+            .filter(|number| !found.contains(number))
+            .count();
+        let first = usize::from(late && !found.contains(&connection.first));
         let lost = seen.get(&connection.local).map_or(0, |seen| seen.lost());
         ensure!(
-            without == 0 || lost > 0,
+            without == first || lost > 0,
             "port {}: {without} messages have no span, and no byte is lost",
             connection.local
         );
