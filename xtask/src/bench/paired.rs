@@ -8,6 +8,18 @@ use super::row::{Target, median};
 /// Two runs of the same agree within so many times the errors that they state.
 pub(super) const AGREEMENT: f64 = 3.0;
 
+/// What `compare` says of each window `with` and the mean of the two windows around it: there is one more `without`.
+pub(super) fn compared(
+    with: &[f64],
+    without: &[f64],
+    compare: impl Fn(f64, f64) -> f64,
+) -> impl Iterator<Item = f64> {
+    let around = without.windows(2).map(|around| around.iter().sum::<f64>() / 2.0);
+    with.iter()
+        .zip(around)
+        .map(move |(with, without)| compare(*with, without))
+}
+
 /// A median, and its standard error.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Estimate {
@@ -16,14 +28,9 @@ pub(super) struct Estimate {
 }
 
 impl Estimate {
-    /// Of what `compare` says of each window `with` and the mean of the two windows around it: there is one more `without`.
+    /// Of what is [`compared`].
     pub(super) fn of(with: &[f64], without: &[f64], compare: impl Fn(f64, f64) -> f64) -> Estimate {
-        let around = without.windows(2).map(|around| around.iter().sum::<f64>() / 2.0);
-        Estimate::median(
-            with.iter()
-                .zip(around)
-                .map(|(with, without)| compare(*with, without)),
-        )
+        Estimate::median(compared(with, without, compare))
     }
 
     /// Of these values.

@@ -12,7 +12,7 @@ use testbed::{Artifacts, Tracer};
 use super::{
     calls::{BYTES, echo, with_body},
     daemon,
-    paired::{AGREEMENT, Estimate},
+    paired::{AGREEMENT, Estimate, compared},
     processors::Processors,
     programs,
     row::{Row, median, micros},
@@ -61,35 +61,35 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
     };
     let processors = Processors::take_first()?;
     let mut without = vec![window(&mut exchange)?];
-    let mut with: [Vec<(Window, f64)>; STATES.len()] = Default::default();
+    // the states one after the other, again and again
+    let mut with = Vec::new();
     for _ in 0..ROUNDS {
-        for (found, (state, _)) in with.iter_mut().zip(STATES) {
-            let during = during(artifacts, &processors, state, &mut exchange)?;
-            let before = without.last().map_or(0.0, |window| window.p99);
-            let after = window(&mut exchange)?;
-            let around = (before + after.p99) / 2.0;
-            without.push(after);
-            found.push((during, around));
+        for (state, _) in STATES {
+            with.push(during(artifacts, &processors, state, &mut exchange)?);
+            without.push(window(&mut exchange)?);
         }
     }
-    let p99: Vec<f64> = without.iter().map(|window| window.p99).collect();
-    let longest: Vec<f64> = without.iter().map(|window| window.longest).collect();
+    let p99 = |windows: &[Window]| -> Vec<f64> { windows.iter().map(|window| window.p99).collect() };
+    let longest = |windows: &[Window]| -> Vec<f64> { windows.iter().map(|window| window.longest).collect() };
     let nothing = format!(
         "nothing attached: {}, longest {}",
-        micros(median(&p99)),
-        micros(median(&longest))
+        micros(median(&p99(&without))),
+        micros(median(&longest(&without)))
     );
-    let costs = with
-        .each_ref()
-        .map(|found| Estimate::median(found.iter().map(|(window, around)| window.p99 - around)));
+    let changes: Vec<f64> = compared(&p99(&with), &p99(&without), |with, without| with - without).collect();
+    let of_state = |values: &[f64], state| -> Vec<f64> {
+        let values = values.iter().skip(state).step_by(STATES.len());
+        values.copied().collect()
+    };
+    let costs: [Estimate; STATES.len()] =
+        std::array::from_fn(|state| Estimate::median(of_state(&changes, state).into_iter()));
     let [running, ..] = costs;
     let limit = running.value + AGREEMENT * running.error;
     let rows = STATES
         .iter()
-        .zip(&with)
         .zip(costs)
-        .map(|(((state, words), found), cost)| {
-            let longest: Vec<f64> = found.iter().map(|(window, _)| window.longest).collect();
+        .enumerate()
+        .map(|(index, ((state, words), cost))| {
             let alone = matches!(state, State::Running);
             Row {
                 measure: format!("An exchange of 1 KiB each way, 99th percentile while rmqtrace {words}"),
@@ -97,7 +97,7 @@ pub(super) fn rows(artifacts: &Artifacts) -> Result<Vec<Row>> {
                     "{:+.1} µs ± {:.1}; longest {}",
                     cost.value / 1000.0,
                     cost.error / 1000.0,
-                    micros(median(&longest))
+                    micros(median(&of_state(&longest(&with), index)))
                 ),
                 others: nothing.clone(),
                 target: if alone { "–" } else { "as while it runs" }.to_owned(),
