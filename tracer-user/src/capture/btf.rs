@@ -120,8 +120,8 @@ impl<'a> Btf<'a> {
 
     /// The value of an enumerator.
     pub(crate) fn enumerator(&self, enumeration: &str, name: &str) -> Result<u32, BtfError> {
-        let ids = self.by_name.get(enumeration.as_bytes()).into_iter().flatten();
-        let found = ids.filter_map(|&id| self.value(id, name.as_bytes())).next();
+        let mut ids = self.by_name.get(enumeration.as_bytes()).into_iter().flatten();
+        let found = ids.find_map(|&id| self.value(id, name.as_bytes()));
         found.ok_or_else(|| BtfError::NoEnumerator {
             enumeration: enumeration.into(),
             name: name.into(),

@@ -75,7 +75,8 @@ pub(crate) fn attach(ebpf: &mut Ebpf, btf: &Btf, choice: Choice) -> Result<Hooks
     }
     loaded.extend(load_together(ebpf, required, btf)?);
     for (hook, load_time) in loaded {
-        if let Err(error) = attach_one(ebpf, &hook) {
+        let program = program(ebpf, &hook)?;
+        if let Err(error) = attach_one(program, &hook) {
             if hook.need == Need::SendStart {
                 tracing::debug!(program = hook.program, %error, "not attached");
                 hooks.sees_send_start = false;
@@ -83,7 +84,7 @@ pub(crate) fn attach(ebpf: &mut Ebpf, btf: &Btf, choice: Choice) -> Result<Hooks
             }
             return Err(explain(&hook, error));
         }
-        let info = program(ebpf, &hook)?.info().ok();
+        let info = program.info().ok();
         hooks.attached.push(Attached {
             program: hook.program,
             event: hook.event,
@@ -133,8 +134,7 @@ fn load(program: &mut Program, hook: &Hook, btf: &Btf) -> Result<Duration, Progr
     Ok(started.elapsed())
 }
 
-fn attach_one(ebpf: &mut Ebpf, hook: &Hook) -> Result<(), ProgramError> {
-    let program = ebpf.program_mut(hook.program).ok_or(ProgramError::NotLoaded)?;
+fn attach_one(program: &mut Program, hook: &Hook) -> Result<(), ProgramError> {
     match hook.event {
         Event::Tracepoint(_) => <&mut BtfTracePoint>::try_from(program)?.attach().map(drop),
         Event::Entry(..) => <&mut FEntry>::try_from(program)?.attach().map(drop),
